@@ -1,0 +1,20 @@
+/** `npm run demo`: set-up, then `anneal demo` with the same arguments, in the same terminal. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { root } from './lib/files.mjs';
+import { fail } from './lib/say.mjs';
+import { ensureSetUp } from './lib/set-up.mjs';
+
+try {
+  await ensureSetUp();
+} catch (error) {
+  fail(error);
+}
+const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'demo', ...process.argv.slice(2)], {
+  stdio: 'inherit',
+});
+// Ctrl-C reaches the demo by the terminal; it needs us to wait while it ends its own processes.
+process.on('SIGINT', () => {});
+// These come to this process alone.
+for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP'])) process.on(signal, () => child.kill(signal));
+child.on('exit', (code) => process.exit(code ?? 1));

@@ -1,0 +1,20 @@
+/** All activities of the control worker, made from what they stand on. */
+import type { ControlActivities } from '../../contract/activities.js';
+import type { ControlDeps } from './deps.js';
+import { createHosts } from './hosts.js';
+import { createOpenRun } from './open-run.js';
+import { createPromote } from './promote.js';
+import { createResumePoints } from './resume-points.js';
+import { createRunLog } from './run-log.js';
+import { createWatchSaves } from './watch-saves.js';
+
+export function createControlActivities(deps: ControlDeps): ControlActivities {
+  return {
+    openRun: createOpenRun(deps),
+    promote: createPromote(deps),
+    watchSaves: createWatchSaves(deps),
+    ...createHosts(deps),
+    ...createResumePoints(deps),
+    ...createRunLog(deps),
+  };
+}

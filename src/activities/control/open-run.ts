@@ -1,0 +1,51 @@
+/** Opens a run: checks the spec, derives and stores the plan, and makes sure that the cluster has its pool. */
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import type { ControlActivities, RunOpening } from '../../contract/activities.js';
+import { WORKFLOW_TYPES, type HostPoolInput } from '../../contract/messages.js';
+import { controlQueue, poolWorkflowId } from '../../contract/names.js';
+import { composePlan } from '../../backends/compose-plan.js';
+import type { Plan, StageName } from '../../plan/plan.js';
+import { showRefusal } from '../../spec/refusal.js';
+import { failure, orFail } from '../fail.js';
+import { writeRunDocuments } from '../run-documents.js';
+import type { ControlDeps } from './deps.js';
+
+export function createOpenRun(deps: ControlDeps): ControlActivities['openRun'] {
+  return ({ runId, cluster, spec }) =>
+    orFail(async () => {
+      const composed = composePlan(spec);
+      if ('refusals' in composed)
+        throw failure('SpecInvalid', composed.refusals.map(showRefusal).join('\n'), composed.refusals);
+      const planDigest = await writeRunDocuments(deps.store, runId, spec, composed.plan);
+      await ensurePool(deps, cluster);
+      return openingOf(composed.plan, planDigest, deps);
+    });
+}
+
+function openingOf(plan: Plan, planDigest: string, { timing }: ControlDeps): RunOpening {
+  const { hosts, npusPerHost, iterations, saveEveryIterations, keepCheckpoints, reportingNode } = plan.gang;
+  const inputs = Object.fromEntries(Object.entries(plan.stages).map(([stage, { inputs: names }]) => [stage, names]));
+  return {
+    ...{ planDigest, hosts, npusPerHost, iterations, saveEveryIterations, keepCheckpoints, reportingNode, timing },
+    runtime: plan.runtime,
+    inputs: inputs as Record<StageName, Plan['stages'][StageName]['inputs']>,
+    minimumAccuracy: plan.gate.minimumAccuracy,
+    publishAs: plan.publishAs,
+  };
+}
+
+/** The pool is one workflow per cluster; whoever comes first starts it. */
+async function ensurePool({ client }: ControlDeps, cluster: string): Promise<void> {
+  const input: HostPoolInput = { cluster, hosts: [], queue: [] };
+  try {
+    await client.workflow.start(WORKFLOW_TYPES.hostPool, {
+      workflowId: poolWorkflowId(cluster),
+      taskQueue: controlQueue(cluster),
+      args: [input],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      staticSummary: `hosts of ${cluster}`,
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+  }
+}

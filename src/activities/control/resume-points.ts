@@ -1,0 +1,84 @@
+/** Resume points: from a stage's key to what was made under it before, believed only after every byte was read again. */
+import type { ControlActivities, FileSetRef, FindResumePointInput, StageResult } from '../../contract/activities.js';
+import type { Plan } from '../../plan/plan.js';
+import type { RunSpec } from '../../spec/run.js';
+import { appendFact, highest } from '../../storage/facts.js';
+import { verifyFileSet } from '../../storage/file-set.js';
+import { digestOf } from '../../storage/hashing.js';
+import { isStoreError } from '../../storage/errors.js';
+import { resumePrefix } from '../../contract/store-keys.js';
+import { orFail } from '../fail.js';
+import { reporting, type Reporter } from '../progress.js';
+import { readPlan, readSpec } from '../run-documents.js';
+import type { ControlDeps } from './deps.js';
+
+/** Raised when a stage's meaning changes in a way that its parameters do not show: all older results are then another key's. */
+const KEY_VERSION = 1;
+
+interface ResumeRecord {
+  readonly runId: string;
+  readonly result: StageResult;
+}
+
+export function createResumePoints({
+  store,
+}: ControlDeps): Pick<ControlActivities, 'findResumePoint' | 'recordResumePoint'> {
+  return {
+    findResumePoint: (input) =>
+      orFail(() =>
+        reporting('control', async (reporter) => {
+          const stageKey = stageKeyOf(input, await readPlan(store, input.runId), await readSpec(store, input.runId));
+          const last = await highest(store, resumePrefix(stageKey));
+          if (last === undefined) return { stageKey, nextNumber: 1 };
+          const { runId, result } = last.body as ResumeRecord;
+          const rejected = await problemOf(result, reporter);
+          return rejected === undefined
+            ? { stageKey, nextNumber: last.number + 1, found: result, foundRunId: runId }
+            : { stageKey, nextNumber: last.number + 1, rejected };
+        }),
+      ),
+    recordResumePoint: ({ runId, stageKey, number, result }) =>
+      orFail(async () => {
+        const record: ResumeRecord = { runId, result };
+        try {
+          await appendFact(store, resumePrefix(stageKey), number, record);
+        } catch (error) {
+          // Two runs made the same at the same time. Both results are good, the first is the one that later runs find.
+          if (!isStoreError(error, 'Conflict')) throw error;
+        }
+      }),
+  };
+
+  /** Why a recorded result must be made again, or undefined when each of its files is what its manifest says. */
+  async function problemOf(result: StageResult, { say, signal }: Reporter): Promise<string | undefined> {
+    for (const [name, ref] of Object.entries(result.artifacts) as [string, FileSetRef][]) {
+      const problems = await verifyFileSet(store, ref, {
+        signal,
+        onProgress: ({ bytesDone, bytesTotal }) => {
+          say({ message: `reads ${name} again`, done: bytesDone, total: bytesTotal });
+        },
+      });
+      const [first] = problems;
+      if (first !== undefined)
+        return `The earlier ${name} is damaged and made again: ${first.path} is ${first.problem}${problems.length > 1 ? `, and ${String(problems.length - 1)} more` : ''}.`;
+    }
+    return undefined;
+  }
+}
+
+/** SHA-256 over the stage, its parameters and the digests of its inputs: the same key means the same result. */
+export function stageKeyOf({ item, inputs, fingerprint }: FindResumePointInput, plan: Plan, spec: RunSpec): string {
+  const parameters = parametersOf(item, plan, spec);
+  return digestOf({ version: KEY_VERSION, item, runtime: spec.runtime, inputs, fingerprint: fingerprint ?? null, parameters });
+}
+
+function parametersOf(item: FindResumePointInput['item'], plan: Plan, spec: RunSpec): unknown {
+  switch (item) {
+    case 'fetch-model':
+      return spec.model.source;
+    case 'fetch-data':
+      return spec.data.source;
+    default:
+      return plan.stages[item].parameters;
+  }
+}

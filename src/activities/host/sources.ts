@@ -1,0 +1,106 @@
+/** Fetch: what a source holds at this moment, and its files in the store; a transfer that was cut goes on where it was. */
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { IoActivities, SourceInput } from '../../contract/activities.js';
+import type { SourceSpec } from '../../spec/source.js';
+import { walkFiles } from '../../storage/disk.js';
+import { downloadSources } from '../../storage/download.js';
+import { publishArtifact } from '../../storage/file-set.js';
+import { digestOf } from '../../storage/hashing.js';
+import { isStoreError } from '../../storage/errors.js';
+import { runParallel } from '../../storage/parallel.js';
+import { failure, orFail } from '../fail.js';
+import { reporting, type Reporter } from '../progress.js';
+import { readSpec } from '../run-documents.js';
+import type { HostDeps } from './deps.js';
+import { stageFolder } from './work-folders.js';
+
+/** Questions to a server at once; it is asked about each file without a known digest. */
+const PARALLEL_HEADS = 8;
+const HEAD_LIMIT_MS = 30_000;
+
+export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSource' | 'fetchSource'> {
+  const { store, workRoot, facts } = deps;
+  return {
+    fingerprintSource: (input) =>
+      orSource(() =>
+        reporting(facts.name, async ({ signal }) => ({ fingerprint: await fingerprint(await sourceOf(input), signal) })),
+      ),
+    fetchSource: (input) =>
+      orSource(() =>
+        reporting(facts.name, async (reporter) => {
+          const source = await sourceOf(input);
+          const folder = await bring(source, stageFolder(workRoot, input.runId, input.item), reporter);
+          const name = input.item === 'fetch-model' ? 'model' : 'data';
+          const artifact = await publishArtifact(store, folder, {
+            signal: reporter.signal,
+            onProgress: ({ bytesDone, bytesTotal }) => {
+              reporter.say({ message: `stores ${name}`, done: bytesDone, total: bytesTotal });
+            },
+          });
+          return { artifacts: { [name]: artifact }, facts: {} };
+        }),
+      ),
+  };
+
+  async function sourceOf({ runId, item }: SourceInput): Promise<SourceSpec> {
+    const spec = await readSpec(store, runId);
+    return item === 'fetch-model' ? spec.model.source : spec.data.source;
+  }
+}
+
+/** A folder of this host is stored from where it lies; files of a server come into the stage's folder first. */
+async function bring(source: SourceSpec, target: string, { say, signal }: Reporter): Promise<string> {
+  if (source.uri.startsWith('file://')) return fileURLToPath(source.uri);
+  const base = source.uri.endsWith('/') ? source.uri : `${source.uri}/`;
+  const sources = (source.files ?? []).map(({ path, sha256 }) => ({ url: new URL(encodeURI(path), base).href, path, sha256 }));
+  await downloadSources(sources, target, {
+    signal,
+    onProgress: ({ bytesDone, bytesTotal }) => {
+      say({ message: `downloads ${source.uri}`, done: bytesDone, total: bytesTotal });
+    },
+  });
+  return target;
+}
+
+/**
+ * Changes whenever the source does, without reading it whole: sizes and times of change of a folder's files, or what the
+ * server says of each file whose digest the spec does not give.
+ */
+async function fingerprint(source: SourceSpec, signal: AbortSignal): Promise<string> {
+  if (source.uri.startsWith('file://')) {
+    const folder = fileURLToPath(source.uri);
+    const paths = await walkFiles(folder);
+    const stats = await runParallel(paths, PARALLEL_HEADS, signal, async (path) => {
+      const { size, mtimeNs } = await lstat(join(folder, path), { bigint: true });
+      return [path, String(size), String(mtimeNs)];
+    });
+    if (stats.length === 0) throw failure('SourceNotFound', `The source ${source.uri} holds no file on this host; check the path.`);
+    return digestOf(stats);
+  }
+  const base = source.uri.endsWith('/') ? source.uri : `${source.uri}/`;
+  const states = await runParallel(source.files ?? [], PARALLEL_HEADS, signal, async ({ path, sha256 }, abort) => {
+    if (sha256 !== undefined) return [path, sha256];
+    const response = await fetch(new URL(encodeURI(path), base), {
+      method: 'HEAD',
+      signal: AbortSignal.any([abort, AbortSignal.timeout(HEAD_LIMIT_MS)]),
+    });
+    const named = (name: string): string => response.headers.get(name) ?? '';
+    return [path, named('etag'), named('last-modified'), named('content-length')];
+  });
+  return digestOf(states);
+}
+
+/** A source's errors are not the store's: what is missing there is the user's to put right, what is away may come back. */
+async function orSource<Result>(body: () => Promise<Result>): Promise<Result> {
+  return orFail(async () => {
+    try {
+      return await body();
+    } catch (error) {
+      if (isStoreError(error, 'NotFound')) throw failure('SourceNotFound', error.message, undefined, error);
+      if (error instanceof TypeError) throw failure('SourceUnavailable', `The source does not answer: ${error.message}.`, undefined, error);
+      throw error;
+    }
+  });
+}

@@ -1,0 +1,113 @@
+/** The stages that run on one host and need no NPU: convert, prepare, publish. Each ends with an artifact in the store. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { IoActivities, NpuActivities, StageInput, StageResult } from '../../contract/activities.js';
+import type { ArtifactName, HoleValues, StageName } from '../../plan/plan.js';
+import { publishArtifact } from '../../storage/file-set.js';
+import { failure, orFail } from '../fail.js';
+import { reporting, type Reporter } from '../progress.js';
+import { readPlan } from '../run-documents.js';
+import { checkConverted, checkPublished, checkSourceModel } from './conversion-checks.js';
+import type { HostDeps } from './deps.js';
+import { readReport } from './evidence.js';
+import { passFence } from './fence.js';
+import { bringInputs } from './inputs.js';
+import { makeLoadFolder } from './load-folder.js';
+import { runStageCommands } from './stage-command.js';
+import { stageFolder } from './work-folders.js';
+
+/** What prepare says of the data: only what later stages and people need. */
+const PreparedSummary = z.object({
+  rows: z.object({ train: z.int().positive(), heldout: z.int().positive(), dropped: z.int().nonnegative() }),
+});
+const Judged = z.object({ accuracy: z.number(), samples: z.int().positive(), weights_digest: z.string() });
+
+type Facts = StageResult['facts'];
+interface StageBody {
+  readonly stage: Exclude<StageName, 'fetch' | 'train'>;
+  readonly artifact: ArtifactName;
+  /** The folder below `work` that becomes the artifact. */
+  readonly output: string;
+  before?(values: HoleValues): Promise<void>;
+  after(values: HoleValues & { readonly work: string }, reporter: Reporter): Promise<Facts>;
+}
+
+export function createStages(
+  deps: HostDeps,
+): Pick<IoActivities, 'convertModel' | 'prepareData' | 'publishModel'> & Pick<NpuActivities, 'evaluateModel'> {
+  const { store, workRoot, facts } = deps;
+  return {
+    convertModel: (input) =>
+      runStage(input, {
+        stage: 'convert',
+        artifact: 'converted',
+        output: 'converted',
+        before: (values) => checkSourceModel(values.baseModel ?? ''),
+        after: async (values) => checkConverted(deps, await readPlan(store, input.runId), values),
+      }),
+    prepareData: (input) =>
+      runStage(input, {
+        stage: 'prepare',
+        artifact: 'dataset',
+        output: 'dataset',
+        after: async ({ work }) => {
+          const { rows } = await readReport(join(work, 'dataset', 'summary.json'), PreparedSummary);
+          return { trainRows: rows.train, heldOutRows: rows.heldout, droppedRows: rows.dropped };
+        },
+      }),
+    publishModel: (input) =>
+      runStage(input, {
+        stage: 'publish',
+        artifact: 'published',
+        output: 'published',
+        after: (values) => checkPublished(values.baseModel ?? '', join(values.work, 'published')),
+      }),
+    evaluateModel: async (input) => {
+      await passFence(workRoot, facts.name, input.fence);
+      return runStage(input, {
+        stage: 'evaluate',
+        artifact: 'evaluation',
+        output: '.',
+        after: async ({ work }) => {
+          const base = await readReport(join(work, 'base.json'), Judged);
+          const tuned = await readReport(join(work, 'tuned.json'), Judged);
+          const { accuracy, samples, weights_digest: weightsDigest } = tuned;
+          return { baseAccuracy: base.accuracy, accuracy, samples, weightsDigest };
+        },
+      });
+    },
+  };
+
+  function runStage(input: StageInput, body: StageBody): Promise<StageResult> {
+    return orFail(() =>
+      reporting(facts.name, async (reporter) => {
+        const { [body.stage]: plan } = (await readPlan(store, input.runId)).stages;
+        const values = await bringInputs(deps, input.inputs, reporter);
+        const trained = await bringCheckpoint(input, body.stage, reporter);
+        await body.before?.(values);
+        const work = { runId: input.runId, plan, values: { ...values, ...trained } };
+        const filled = await runStageCommands(deps, work, reporter);
+        const made = await body.after(filled, reporter);
+        reporter.say({ message: `stores ${body.artifact}` });
+        const artifact = await publishArtifact(store, join(filled.work, body.output), {
+          signal: reporter.signal,
+          onProgress: ({ bytesDone, bytesTotal }) => {
+            reporter.say({ message: `stores ${body.artifact}`, done: bytesDone, total: bytesTotal });
+          },
+        });
+        return { artifacts: { [body.artifact]: artifact }, facts: made };
+      }),
+    );
+  }
+
+  /** Publish reads a whole checkpoint: all nodes' files in one folder with its tracker. */
+  async function bringCheckpoint({ runId, inputs }: StageInput, stage: string, reporter: Reporter): Promise<HoleValues> {
+    if (inputs.checkpoint === undefined) return {};
+    const iteration = Number(/iter_(\d+)\/$/.exec(inputs.checkpoint.prefix)?.[1] ?? Number.NaN);
+    if (!Number.isInteger(iteration))
+      throw failure('CheckpointPartial', `${inputs.checkpoint.prefix} is not the folder of an iteration.`);
+    const folder = `${stageFolder(workRoot, runId, stage)}-trained`;
+    await makeLoadFolder(deps, folder, { iteration, checkpoint: inputs.checkpoint }, undefined, reporter);
+    return { trained: folder };
+  }
+}

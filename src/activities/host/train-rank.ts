@@ -1,0 +1,167 @@
+/** One node's trainer from launch or adoption to its end. The activity observes; the supervisor owns; only a requested stop ends it. */
+import { join } from 'node:path';
+import { CancelledFailure, Context } from '@temporalio/activity';
+import { backendFor, type Backend } from '../../backends/backend.js';
+import type { NpuActivities, TrainProgress, TrainRankInput, TrainRankResult } from '../../contract/activities.js';
+import { metricsLogName, trainLogName } from '../../contract/store-keys.js';
+import type { Plan } from '../../plan/plan.js';
+import { findTrainer, launchTrainer, sweep, waitForExit, type TrainerEnd } from '../../process/supervisor.js';
+import { renewLease, requestStop, trainerDir, writeToken } from '../../process/trainer-files.js';
+import { monotonicSeconds, pause } from '../../process/wait.js';
+import { failure, orFail } from '../fail.js';
+import { readPlan } from '../run-documents.js';
+import { beat } from './acknowledged-beats.js';
+import type { HostDeps } from './deps.js';
+import { endOfTraining } from './end-of-training.js';
+import { passFence } from './fence.js';
+import { shipLog } from './log-shipper.js';
+import { SaveShipper } from './save-shipper.js';
+import { fillCommand, writePlannedFiles } from './stage-command.js';
+import { TrainerLog } from './trainer-log.js';
+import { cacheFolder, hostLockFile, trainersFolder } from './work-folders.js';
+
+const SHIP_EVERY_MS = 500;
+/** How long the SDK may take to confirm a cancel that a beat has already told us of; without it the server refuses our word. */
+const CONFIRM_MS = 10_000;
+
+/** What one attempt works with. */
+export interface RankWork {
+  readonly deps: HostDeps;
+  readonly input: TrainRankInput;
+  readonly plan: Plan;
+  readonly backend: Backend;
+  readonly dir: string;
+  readonly log: TrainerLog;
+  readonly shipper: SaveShipper;
+}
+
+export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
+  return (input) =>
+    orFail(async () => {
+      await passFence(deps.workRoot, deps.facts.name, input.fence);
+      const plan = await readPlan(deps.store, input.runId);
+      const backend = backendFor({ kind: plan.runtime });
+      const dir = trainerDir(trainersFolder(deps.workRoot), input);
+      await launchOrAdopt(deps, input, plan, dir);
+      await writeToken(dir, Context.current().info.base64TaskToken);
+      const folder = join(dir, 'save');
+      const shipper = new SaveShipper({ store: deps.store, backend, gang: plan.gang, node: input, folder });
+      const log = new TrainerLog(join(dir, 'trainer.log'), backend, input.resumeIteration);
+      return observe({ deps, input, plan, backend, dir, log, shipper });
+    });
+}
+
+/** At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept. */
+async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, dir: string): Promise<void> {
+  const { runId, generation, nodeRank } = input;
+  const marker = { runId, generation, nodeRank };
+  const lockFile = hostLockFile(deps.workRoot);
+  const found = await findTrainer(dir, Context.current().cancellationSignal);
+  if (found.state === 'running' || found.state === 'exited') return;
+  if (found.state === 'lost') {
+    const report = await sweep({ dir, marker, lockFile });
+    throw failure(report.gone ? 'SupervisorLost' : 'HostDirty', `${found.message} ${report.message}`);
+  }
+  const [command] = plan.stages.train.commands;
+  if (command === undefined) throw failure('SpecInvalid', 'The plan has no command for training.');
+  const values = {
+    work: dir,
+    load: join(dir, 'load'),
+    save: join(dir, 'save'),
+    trainerHome: deps.trainerHome,
+    masterAddress: input.masterAddress,
+    masterPort: String(input.masterPort),
+    nodeRank: String(nodeRank),
+    dataset: cacheFolder(deps.workRoot, input.inputs.dataset?.digest ?? ''),
+    baseModel: cacheFolder(deps.workRoot, input.inputs.model?.digest ?? ''),
+  };
+  await writePlannedFiles(plan.stages.train, values, dir);
+  await renewLease(dir, monotonicSeconds());
+  const launched = await launchTrainer({
+    ...{ dir, lockFile, marker, ...fillCommand(deps, command, values) },
+    leaseTtlMs: deps.leaseTtlSeconds * 1000,
+    graceMs: deps.graceSeconds * 1000,
+  });
+  if (launched.kind === 'host-busy') throw failure('HostBusy', launched.message);
+  if (launched.kind === 'failed-to-start') throw failure('TrainerFailed', launched.message);
+}
+
+async function observe(work: RankWork): Promise<TrainRankResult> {
+  const { deps, input, dir, log } = work;
+  const working = new AbortController();
+  const logs = [
+    shipLog({ ...logOf(work), log: trainLogName(input.generation, input.nodeRank), path: join(dir, 'trainer.log') }),
+    ...(isReporting(work)
+      ? [shipLog({ ...logOf(work), log: metricsLogName(input.generation), path: join(dir, 'metrics.jsonl') })]
+      : []),
+  ];
+  const beats = beat({ client: deps.client, progress: () => progressOf(work), renew: (sent) => renewLease(dir, sent) });
+  const shipping = shipWhile(work, working.signal);
+  try {
+    const first = await Promise.race([waitForExit(dir, { signal: working.signal }), beats.interrupted]);
+    if (first !== undefined && 'kind' in first && first.kind === 'detach')
+      throw detached(`Host ${deps.facts.name} lets go of the trainer: ${first.why}.`);
+    const isStop = first !== undefined && 'kind' in first;
+    if (isStop) await requestStop(dir, { graceMs: deps.graceSeconds * 1000 });
+    const end = (isStop ? await waitForExit(dir, { signal: working.signal }) : first) as TrainerEnd;
+    await log.end();
+    const result = await endOfTraining(work, end);
+    if (isStop) throw await confirmedCancel();
+    return result();
+  } finally {
+    working.abort();
+    beats.end();
+    await log.end();
+    await Promise.all([shipping, ...logs.map((shipment) => shipment.stop())]);
+  }
+}
+
+/** The rank that prints iterations is on one node; its metrics are the run's. */
+function isReporting({ plan, input }: RankWork): boolean {
+  return plan.gang.reportingNode === input.nodeRank;
+}
+
+function logOf({ deps, input }: RankWork): { store: HostDeps['store']; runId: string } {
+  return { store: deps.store, runId: input.runId };
+}
+
+/** Ships saves beside the training. A store that is away delays commits; it does not end a training. */
+async function shipWhile({ shipper }: RankWork, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await shipper.turn(signal).catch(() => undefined);
+    await pause(SHIP_EVERY_MS, signal).catch(() => undefined);
+  }
+}
+
+function progressOf({ deps, input, plan, log, shipper }: RankWork): TrainProgress {
+  return {
+    host: deps.facts.name,
+    phase: log.phase,
+    generation: input.generation,
+    iteration: log.iteration,
+    iterations: plan.gang.iterations,
+    ...(log.loss === undefined ? {} : { loss: log.loss }),
+    quietSeconds: log.quietSeconds,
+    shippedIteration: shipper.shippedIteration,
+  };
+}
+
+/** The SDK's own reason where it has one: a worker that shuts down must be reported as such. Never its TIMED_OUT, which the server refuses. */
+function detached(message: string): Error {
+  const context = Context.current();
+  const reason: unknown = context.cancellationSignal.reason;
+  const details = context.cancellationDetails;
+  if (reason instanceof CancelledFailure && (details?.workerShutdown === true || details?.reset === true)) return reason;
+  return failure('Detached', message);
+}
+
+async function confirmedCancel(): Promise<Error> {
+  const { cancellationSignal } = Context.current();
+  const deadline = monotonicSeconds() + CONFIRM_MS / 1000;
+  while (!cancellationSignal.aborted && monotonicSeconds() < deadline) {
+    Context.current().heartbeat();
+    await pause(100);
+  }
+  const reason: unknown = cancellationSignal.reason;
+  return reason instanceof Error ? reason : new CancelledFailure('CANCELLED');
+}

@@ -1,0 +1,97 @@
+/** From a spec to the whole plan, or to every reason why it cannot work; nothing is started and nothing is looked up. */
+import { checkpointFiles, releaseFiles } from '../plan/checkpoint-files.js';
+import { checkLayout } from '../plan/layout-rules.js';
+import { ranksOf, reportingNode, resolveLayout } from '../plan/layout.js';
+import type { GangPlan, Plan, StageName, StagePlan } from '../plan/plan.js';
+import type { Refusal } from '../spec/refusal.js';
+import type { RunSpec } from '../spec/run.js';
+import { profileFor } from './backend.js';
+import { trainCommand } from './mindspeed/arguments.js';
+import { convertCommands, publishCommands } from './mindspeed/convert.js';
+import { dataJson } from './mindspeed/data-json.js';
+import type { Job } from './mindspeed/job.js';
+import { modelJson } from './mindspeed/model-json.js';
+import { modelOf } from './mindspeed/presets.js';
+import { checkModel } from './model-rules.js';
+import { stageParameters } from './stage-parameters.js';
+import { evaluateCommands, prepareCommand } from './tools.js';
+
+export type Composed = { readonly plan: Plan } | { readonly refusals: readonly Refusal[] };
+
+export function composePlan(spec: RunSpec): Composed {
+  const model = modelOf(spec.model);
+  const job: Job = {
+    spec,
+    model,
+    layout: resolveLayout(spec.layout, model.dimensions),
+    profile: profileFor(spec.runtime),
+  };
+  const refusals = [
+    ...checkModel(job),
+    ...checkLayout({
+      layout: job.layout,
+      dimensions: model.dimensions,
+      freeze: spec.model.freeze,
+      globalBatchSize: spec.training.globalBatchSize,
+      microBatchSize: spec.training.microBatchSize,
+    }),
+    ...job.profile.refusals(job),
+  ];
+  return refusals.length > 0 ? { refusals } : { plan: planOf(job) };
+}
+
+function planOf(job: Job): Plan {
+  const { spec } = job;
+  return {
+    version: 1,
+    name: spec.name,
+    runtime: spec.runtime.kind,
+    gang: gangOf(job),
+    stages: stagesOf(job),
+    gate: { minimumAccuracy: spec.evaluation.minimumAccuracy },
+    publishAs: spec.publish.model,
+  };
+}
+
+function gangOf({ spec, layout }: Job): GangPlan {
+  return {
+    hosts: layout.hosts,
+    npusPerHost: layout.npusPerHost,
+    worldSize: layout.worldSize,
+    ranks: ranksOf(layout),
+    checkpointFiles: checkpointFiles(layout, { distributedOptimizer: true }),
+    releaseFiles: releaseFiles(layout),
+    reportingNode: reportingNode(layout),
+    iterations: spec.training.iterations,
+    saveEveryIterations: spec.checkpoint.everyIterations,
+    keepCheckpoints: spec.checkpoint.keep,
+  };
+}
+
+function stagesOf(job: Job): Readonly<Record<StageName, StagePlan>> {
+  const parameters = stageParameters(job);
+  const stage = (name: StageName, rest: Partial<StagePlan>): StagePlan => ({
+    stage: name,
+    inputs: [],
+    parameters: parameters[name],
+    files: [],
+    commands: [],
+    ...rest,
+  });
+  return {
+    // The agent fetches by itself: transfers that resume need no program.
+    fetch: stage('fetch', {}),
+    convert: stage('convert', { inputs: ['model'], commands: convertCommands(job) }),
+    prepare: stage('prepare', { inputs: ['data', 'model'], commands: [prepareCommand(job)] }),
+    train: stage('train', {
+      inputs: ['converted', 'dataset', 'model'],
+      files: [
+        { path: 'model.json', content: modelJson(job) },
+        { path: 'data.json', content: dataJson(job) },
+      ],
+      commands: [trainCommand(job)],
+    }),
+    publish: stage('publish', { inputs: ['checkpoint', 'model'], commands: publishCommands(job) }),
+    evaluate: stage('evaluate', { inputs: ['model', 'published', 'dataset'], commands: evaluateCommands(job) }),
+  };
+}

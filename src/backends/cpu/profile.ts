@@ -1,0 +1,52 @@
+/** The CPU runtime: the same contract on this machine's processors, and what its trainer leaves to real NPUs. */
+import { tensorPath } from '../../plan/layout-rules.js';
+import type { Argument } from '../../plan/plan.js';
+import type { Refusal } from '../../spec/refusal.js';
+import type { Job, RuntimeProfile } from '../mindspeed/job.js';
+
+const python: Readonly<Record<string, Argument>> = {
+  PYTHONPATH: { hole: 'trainerHome' },
+  PYTHONUNBUFFERED: '1',
+  // One thread a process: the sums of the matrix products then come in one order, so the bits repeat.
+  OMP_NUM_THREADS: '1',
+};
+
+export const cpuProfile: RuntimeProfile = {
+  kind: 'cpu',
+  release: 'anneal-trainer-1',
+  precision: 'fp32',
+  distributedBackend: 'gloo',
+  trainingFolder: { hole: 'work' },
+  trainingEnvironment: python,
+  toolEnvironment: python,
+  tilesPerImage: 1,
+  deviceFlags: [
+    '--num-workers',
+    '0',
+    // torchrun's workers sit in sessions of their own and would outlive it.
+    '--die-with-parent',
+    '--metrics-file',
+    { hole: 'work', then: '/metrics.jsonl' },
+  ],
+  refusals,
+};
+
+function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
+  const found: Refusal[] = [];
+  for (const tower of layout.distTrain ? (['vision', 'language'] as const) : (['language'] as const))
+    if (layout[tower].tensorParallel > 1)
+      found.push({
+        path: tensorPath(layout, tower),
+        value: layout[tower].tensorParallel,
+        rule: 'must be 1 with runtime.kind "cpu", whose trainer splits layers and data but no tensors',
+        remedy: 'Set it to 1, or use more pipeline stages.',
+      });
+  if (layout.language.contextParallel > 1)
+    found.push({
+      path: 'layout.contextParallel',
+      value: spec.layout.contextParallel,
+      rule: 'must be 1 with runtime.kind "cpu", whose trainer keeps each sequence whole',
+      remedy: 'Set it to 1.',
+    });
+  return found;
+}

@@ -1,0 +1,114 @@
+/** The command that trains: torchrun with static ranks, Megatron's arguments, and a resume that is exact. */
+import type { Argument, CommandPlan } from '../../plan/plan.js';
+import type { Job } from './job.js';
+
+export function trainCommand(job: Job): CommandPlan {
+  const { layout, profile } = job;
+  return {
+    program: 'torchrun',
+    args: [
+      ...flag('--nproc_per_node', layout.npusPerHost),
+      ...flag('--nnodes', layout.hosts),
+      '--node_rank',
+      { hole: 'nodeRank' },
+      '--master_addr',
+      { hole: 'masterAddress' },
+      '--master_port',
+      { hole: 'masterPort' },
+      entryScript(job),
+      ...modelArguments(job),
+      ...optimizerArguments(job),
+      ...dataArguments(job),
+      ...checkpointArguments(job),
+      ...profile.deviceFlags,
+      ...flag('--distributed-backend', profile.distributedBackend),
+    ],
+    env: profile.trainingEnvironment,
+    cwd: profile.trainingFolder,
+  };
+}
+
+/** Only pretrain_internvl.py knows Dist-train; InternVL3's own script runs pretrain_vlm.py. */
+function entryScript({ layout }: Job): Argument {
+  return { hole: 'trainerHome', then: layout.distTrain ? '/pretrain_internvl.py' : '/pretrain_vlm.py' };
+}
+
+function modelArguments({ spec, model, layout }: Job): readonly Argument[] {
+  // Dist-train reads each tower's sizes from model.json and ignores these three.
+  const { tensorParallel, contextParallel } = layout.distTrain
+    ? { tensorParallel: 1, contextParallel: 1 }
+    : layout.language;
+  const stages = layout.distTrain ? 1 : layout.language.layersPerStage.length;
+  return [
+    ...flag('--tensor-model-parallel-size', tensorParallel),
+    ...flag('--pipeline-model-parallel-size', stages),
+    ...flag('--context-parallel-size', contextParallel),
+    ...flag('--micro-batch-size', spec.training.microBatchSize),
+    ...flag('--global-batch-size', spec.training.globalBatchSize),
+    ...flag('--seq-length', spec.training.sequenceLength),
+    ...flag('--tokenizer-type', 'NullTokenizer'),
+    ...flag('--vocab-size', model.dimensions.language.vocabularySize),
+    ...flag('--position-embedding-type', 'rope'),
+    ...flag('--rotary-base', model.dimensions.language.rotaryBase),
+    '--swiglu',
+    '--no-masked-softmax-fusion',
+    ...flag('--normalization', 'RMSNorm'),
+    '--variable-seq-lengths',
+    ...(layout.distTrain ? ['--dist-train'] : []),
+    ...(Math.max(layout.vision.tensorParallel, layout.language.tensorParallel) > 1 ? ['--unaligned-linear'] : []),
+    ...(contextParallel > 1 ? flag('--context-parallel-algo', 'megatron_cp_algo') : []),
+  ];
+}
+
+function optimizerArguments({ spec: { training } }: Job): readonly Argument[] {
+  return [
+    ...flag('--lr', training.learningRate),
+    ...flag('--min-lr', training.minimumLearningRate),
+    ...flag('--train-iters', training.iterations),
+    ...flag('--lr-decay-style', training.learningRateDecay),
+    ...flag('--lr-warmup-iters', training.warmupIterations),
+    ...flag('--weight-decay', training.weightDecay),
+    ...flag('--clip-grad', training.clipGradient),
+    ...flag('--adam-beta1', training.adamBeta1),
+    ...flag('--adam-beta2', training.adamBeta2),
+    ...flag('--seed', training.seed),
+    '--no-gradient-accumulation-fusion',
+    '--use-distributed-optimizer',
+  ];
+}
+
+function dataArguments({ profile }: Job): readonly Argument[] {
+  return [
+    '--mm-data',
+    { hole: 'work', then: '/data.json' },
+    '--mm-model',
+    { hole: 'work', then: '/model.json' },
+    ...(profile.toolsFile === undefined ? [] : ['--mm-tool', profile.toolsFile]),
+  ];
+}
+
+/**
+ * A true resume: none of the published script's four `--no-{load,save}-{optim,rng}`, since without the optimizer the learning
+ * rate starts over; no `--ckpt-step`, which takes weights and optimizer from two iterations; and no training from random
+ * weights when the load folder is empty.
+ */
+function checkpointArguments({ spec }: Job): readonly Argument[] {
+  return [
+    '--load',
+    { hole: 'load' },
+    '--save',
+    { hole: 'save' },
+    ...flag('--ckpt-format', 'torch'),
+    ...flag('--save-interval', spec.checkpoint.everyIterations),
+    '--exit-on-missing-checkpoint',
+    '--exit-signal-handler',
+    ...flag('--log-interval', 1),
+    // There is no validation set; the two must be given all the same.
+    ...flag('--eval-interval', spec.training.iterations),
+    ...flag('--eval-iters', spec.training.iterations),
+  ];
+}
+
+function flag(name: string, value: string | number): readonly string[] {
+  return [name, String(value)];
+}

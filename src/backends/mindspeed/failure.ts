@@ -1,0 +1,196 @@
+/**
+ * Why a trainer ended, from its exit report and its last words. Its exit code alone proves nothing: Megatron ends with 0 when a
+ * checkpoint is missing, and torchrun with 1 after a clean stop.
+ */
+import type { ExitReport } from '../../process/trainer-files.js';
+import type { Tracker } from './checkpoint.js';
+import { parseLine } from './log.js';
+
+export type ExitKind =
+  | 'completed'
+  /** Ended by itself and without an error on a node that cannot tell whether training is complete; node 0 can. */
+  | 'left'
+  | 'stopped'
+  | 'out-of-memory'
+  | 'loss-diverged'
+  | 'checkpoint-missing'
+  | 'killed'
+  | 'peer-lost'
+  | 'trainer-error'
+  | 'refused-arguments';
+
+export interface ExitVerdict {
+  readonly kind: ExitKind;
+  /** A whole sentence for a person, with the line that decided. */
+  readonly message: string;
+}
+
+export interface ExitEvidence {
+  /** What the supervisor kept: why it ended, and torchrun's exit code (negative: the signal that ended it). */
+  readonly exit: Pick<ExitReport, 'reason' | 'rc'>;
+  /** The last lines of standard output and standard error, in the order in which they came. */
+  readonly lines: readonly string[];
+  /** Only node 0 prints the marker and sees the tracker move. */
+  readonly nodeRank: number;
+  /** The tracker of the save folder; undefined if there is none. */
+  readonly tracker?: Tracker;
+  readonly iterations: number;
+}
+
+export function classifyExit(evidence: ExitEvidence): ExitVerdict {
+  return (
+    completed(evidence) ??
+    neverRan(evidence) ??
+    stoppedOnRequest(evidence) ??
+    byWords(evidence) ??
+    diverged(evidence) ??
+    byRankReport(evidence) ??
+    byPeers(evidence) ??
+    traceback(evidence) ??
+    bySignalOrCode(evidence)
+  );
+}
+
+/** Complete means both: rank 0 said that training is done, and the tracker names the last iteration. */
+function completed({ lines, tracker, iterations }: ExitEvidence): ExitVerdict | undefined {
+  const saved = tracker?.kind === 'iteration' && tracker.iteration >= iterations;
+  const done = lines.some((line) => parseLine(line)?.kind === 'training-done');
+  if (!saved || !done) return undefined;
+  return { kind: 'completed', message: `Training is done and saved at iteration ${String(tracker.iteration)}.` };
+}
+
+function neverRan({ exit }: ExitEvidence): ExitVerdict | undefined {
+  switch (exit.reason) {
+    case 'failed-to-start':
+      return { kind: 'trainer-error', message: 'The trainer could not be started: the agent log says why.' };
+    case 'supervisor-lost':
+    case 'supervisor-error':
+      return { kind: 'killed', message: 'The supervisor of the trainer died, and the trainer with it.' };
+    default:
+      return undefined;
+  }
+}
+
+function stoppedOnRequest({ lines, exit, tracker }: ExitEvidence): ExitVerdict | undefined {
+  const heard = lines.some((line) => parseLine(line)?.kind === 'stop-signal');
+  if (!heard && exit.reason !== 'stopped' && exit.reason !== 'lease') return undefined;
+  const at = tracker?.kind === 'iteration' ? ` The last save is iteration ${String(tracker.iteration)}.` : '';
+  const why = exit.reason === 'lease' ? 'was ended when its lease ran out' : 'was asked to stop and ended';
+  return { kind: 'stopped', message: `The trainer ${why}.${at}` };
+}
+
+/** Lines that name a cause by themselves, the surest first. */
+const WORDS: readonly (readonly [RegExp, ExitKind, string])[] = [
+  [
+    /(NPU|CUDA) out of memory|DefaultCPUAllocator: can't allocate memory|^MemoryError\b/,
+    'out-of-memory',
+    'The trainer ran out of memory',
+  ],
+  [
+    /could not find the metadata file|'--exit-on-missing-checkpoint' set|Invalid metadata file|could not load the checkpoint|Unable to load rng state|does not exist, though the tracker names its checkpoint|FileNotFoundError.*(model_optim_rng|distrib_optim|iter_\d)/,
+    'checkpoint-missing',
+    'The trainer found no checkpoint that it could load',
+  ],
+  [/found NaN in local|Unexpected result nan|found Inf in local/i, 'loss-diverged', 'The loss is no longer a number'],
+  [
+    /^(usage:|\S+: error: )|: error: (unrecognized arguments|argument |the following arguments)/,
+    'refused-arguments',
+    'The trainer refused its arguments',
+  ],
+];
+
+function byWords({ lines }: ExitEvidence): ExitVerdict | undefined {
+  for (const [pattern, kind, sentence] of WORDS) {
+    const line = lines.findLast((candidate) => pattern.test(candidate.trimStart()));
+    if (line !== undefined) return { kind, message: `${sentence}: ${quote(line)}` };
+  }
+  return undefined;
+}
+
+/** Megatron only counts nan iterations and goes on; a trainer that ends amid them has diverged. */
+function diverged({ lines }: ExitEvidence): ExitVerdict | undefined {
+  const last = lines.map(parseLine).findLast((event) => event?.kind === 'iteration');
+  if (last?.kind !== 'iteration' || !last.diverged) return undefined;
+  return {
+    kind: 'loss-diverged',
+    message: `The loss was no longer a number at iteration ${String(last.iteration)}. Lower training.learningRate.`,
+  };
+}
+
+/** torchrun's summary names the first rank that failed; the others fail after it, by lost connections. */
+function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
+  const start = lines.findLastIndex((line) => line.includes('Root Cause (first observed failure)'));
+  if (start < 0) return undefined;
+  const report = lines.slice(start, start + 12);
+  const value = (name: string): string | undefined =>
+    report
+      .map((line) => new RegExp(`^\\s*${name}\\s*:\\s*(-?\\d+)`).exec(line)?.[1])
+      .find((text) => text !== undefined);
+  const code = Number(value('exitcode') ?? NaN);
+  const rank = value('rank') ?? 'unknown';
+  if (code === -9)
+    return {
+      kind: 'killed',
+      message: `Rank ${rank} was killed (SIGKILL): by the kernel for want of memory, or by hand.`,
+    };
+  if (code < 0) return { kind: 'killed', message: `Rank ${rank} was ended by signal ${String(-code)}.` };
+  if (code === 2) {
+    const own = firstOwnError(lines);
+    return {
+      kind: 'refused-arguments',
+      message:
+        own === undefined
+          ? `Rank ${rank} refused its arguments (exit code 2).`
+          : `The trainer refused its arguments: ${quote(own)}`,
+    };
+  }
+  return undefined;
+}
+
+const OWN_ERROR = /^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*)?(Error|Exception)\b(: |$)|^\[Rank \d+\] error: /;
+
+/** What a rank says when another one is gone: an echo, never a cause. */
+const ECHO =
+  /Connection reset by peer|Connection closed by peer|closed by peer|Timed out waiting \d+ms|\bEI000[26]\b|wait socket establish timeout|\b(507048|507011)\b|Heartbeat Lost|RendezvousTimeoutError|RendezvousConnectionError|clients joined|Broken pipe|Socket Timeout|recvValue failed/;
+
+function byPeers({ lines }: ExitEvidence): ExitVerdict | undefined {
+  const line = lines.findLast((candidate) => ECHO.test(candidate));
+  if (line === undefined) return undefined;
+  const own = firstOwnError(lines);
+  if (own !== undefined) return { kind: 'trainer-error', message: `The trainer failed: ${quote(own)}` };
+  return { kind: 'peer-lost', message: `The trainer lost another rank of its gang: ${quote(line)}` };
+}
+
+function traceback({ lines }: ExitEvidence): ExitVerdict | undefined {
+  const own = firstOwnError(lines);
+  return own === undefined ? undefined : { kind: 'trainer-error', message: `The trainer failed: ${quote(own)}` };
+}
+
+/**
+ * The last line of a Python traceback, e.g. `ValueError: ...`, or the sentence of our own trainer, but neither torchrun's
+ * summary nor an echo.
+ */
+function firstOwnError(lines: readonly string[]): string | undefined {
+  return lines.find(
+    (line) => OWN_ERROR.test(line.trimStart()) && !/ChildFailedError|SignalException/.test(line) && !ECHO.test(line),
+  );
+}
+
+function bySignalOrCode({ exit: { rc }, nodeRank, lines, tracker, iterations }: ExitEvidence): ExitVerdict {
+  if (rc === null) return { kind: 'killed', message: 'torchrun ended, and nothing tells how.' };
+  if (rc < 0) return { kind: 'killed', message: `torchrun was ended by signal ${String(-rc)}.` };
+  const last = lines.findLast((line) => line.trim() !== '');
+  const words = last === undefined ? 'It said nothing.' : `Its last words: ${quote(last)}`;
+  if (rc > 0) return { kind: 'trainer-error', message: `The trainer ended with exit code ${String(rc)}. ${words}` };
+  if (nodeRank > 0) return { kind: 'left', message: 'The trainer of this node ended without an error.' };
+  const at = tracker?.kind === 'iteration' ? `iteration ${String(tracker.iteration)}` : 'no iteration';
+  return {
+    kind: 'trainer-error',
+    message: `The trainer ended with exit code 0, but has saved ${at} of ${String(iterations)}. ${words}`,
+  };
+}
+
+function quote(line: string): string {
+  const text = line.trim();
+  return text.length <= 300 ? text : `${text.slice(0, 297)}...`;
+}

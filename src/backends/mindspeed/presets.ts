@@ -1,0 +1,134 @@
+/**
+ * Models whose every size is known. The two large ones are MindSpeed MM 2.2.0's own files, examples/internvl3/model_8B.json
+ * and model_78B.json (Ascend/MindSpeed-MM @67f617f0); their padding id is `pad_id` of data_8B.json and data_78B.json.
+ * The tiny one is the base that this project pre-trains for its CPU runtime.
+ */
+import type { Dimensions, ModelSpec } from '../../spec/model.js';
+
+export type PresetName = NonNullable<ModelSpec['preset']>;
+
+/** What model.json holds beside the sizes. `initStd` matters to nobody who fine-tunes; it is kept so that the file is the published one. */
+export interface ModelExtras {
+  readonly languageInitStd: number;
+  /** `text_decoder` is recomputed layer by layer in the backward pass: less memory, more time. */
+  readonly recomputeLanguage: boolean;
+  readonly ropeScalingFactor: number | null;
+  /** Keys of `vision_encoder` that only the published file of this size has. */
+  readonly visionKeys: Readonly<Record<string, number | boolean>>;
+}
+export interface Preset {
+  readonly dimensions: Dimensions;
+  readonly extras: ModelExtras;
+}
+
+export const PLAIN_EXTRAS: ModelExtras = {
+  languageInitStd: 0.02,
+  recomputeLanguage: false,
+  ropeScalingFactor: null,
+  visionKeys: {},
+};
+
+const qwen2 = {
+  vocabularySize: 151674,
+  maxPositions: 32768,
+  rotaryBase: 1000000,
+  imageTokenId: 151667,
+  paddingTokenId: 151643,
+  tieWordEmbeddings: false,
+  layerNormEpsilon: 1e-6,
+} as const;
+
+export const PRESETS: Readonly<Record<PresetName, Preset>> = {
+  'internvl3-8b': {
+    dimensions: {
+      vision: {
+        layers: 24,
+        hiddenSize: 1024,
+        ffnHiddenSize: 4096,
+        attentionHeads: 16,
+        imageSize: 448,
+        patchSize: 14,
+        qkvBias: true,
+        qkLayerNorm: false,
+        normalization: 'LayerNorm',
+        dropPathRate: 0.4,
+      },
+      language: { layers: 28, hiddenSize: 3584, ffnHiddenSize: 18944, attentionHeads: 28, keyValueHeads: 4, ...qwen2 },
+      downsampleRatio: 0.5,
+    },
+    extras: { ...PLAIN_EXTRAS, languageInitStd: 0.01, ropeScalingFactor: 2 },
+  },
+  'internvl3-78b': {
+    dimensions: {
+      vision: {
+        layers: 45,
+        hiddenSize: 3200,
+        ffnHiddenSize: 12800,
+        attentionHeads: 25,
+        imageSize: 448,
+        patchSize: 14,
+        qkvBias: false,
+        qkLayerNorm: true,
+        normalization: 'RMSNorm',
+        dropPathRate: 0.4,
+      },
+      language: { layers: 80, hiddenSize: 8192, ffnHiddenSize: 29568, attentionHeads: 64, keyValueHeads: 8, ...qwen2 },
+      downsampleRatio: 0.5,
+    },
+    extras: {
+      languageInitStd: 0.02,
+      recomputeLanguage: true,
+      ropeScalingFactor: 2,
+      visionKeys: {
+        context_parallel_size: 1,
+        sequence_parallel: false,
+        pre_tockens: 2147483647,
+        next_tockens: 2147483647,
+      },
+    },
+  },
+  'internvl3-tiny': {
+    dimensions: {
+      vision: {
+        layers: 2,
+        hiddenSize: 48,
+        ffnHiddenSize: 192,
+        attentionHeads: 4,
+        imageSize: 28,
+        patchSize: 7,
+        qkvBias: true,
+        qkLayerNorm: false,
+        normalization: 'LayerNorm',
+        dropPathRate: 0,
+      },
+      language: {
+        layers: 2,
+        hiddenSize: 64,
+        ffnHiddenSize: 172,
+        attentionHeads: 4,
+        keyValueHeads: 2,
+        vocabularySize: 384,
+        maxPositions: 512,
+        rotaryBase: 10000,
+        imageTokenId: 4,
+        paddingTokenId: 0,
+        tieWordEmbeddings: false,
+        layerNormEpsilon: 1e-6,
+      },
+      downsampleRatio: 0.5,
+    },
+    extras: PLAIN_EXTRAS,
+  },
+};
+
+/** The sizes that a spec means, by name or written out. */
+export function modelOf(model: ModelSpec): Preset {
+  if (model.dimensions !== undefined) return { dimensions: model.dimensions, extras: PLAIN_EXTRAS };
+  if (model.preset !== undefined) return PRESETS[model.preset];
+  throw new Error('The spec names neither model.preset nor model.dimensions, which its own rules refuse.');
+}
+
+/** Tokens that one image tile becomes: 256 for InternVL3. */
+export function imageTokensPerTile({ vision, downsampleRatio }: Dimensions): number {
+  return Math.round((vision.imageSize / vision.patchSize) ** 2 * downsampleRatio ** 2);
+}

@@ -1,0 +1,52 @@
+/** Ascend: what the published finetune_internvl3_8B.sh sets, and what MindSpeed MM 2.2.0 cannot do. */
+import type { Refusal } from '../../spec/refusal.js';
+import type { Job, RuntimeProfile } from './job.js';
+
+export const ascendProfile: RuntimeProfile = {
+  kind: 'ascend',
+  release: 'mindspeed-mm-2.2.0',
+  precision: 'bf16',
+  distributedBackend: 'nccl',
+  // MindSpeed MM resolves paths against the repository's root, into which megatron/ is copied.
+  trainingFolder: { hole: 'trainerHome' },
+  trainingEnvironment: {
+    ASCEND_SLOG_PRINT_TO_STDOUT: '0',
+    ASCEND_GLOBAL_LOG_LEVEL: '3',
+    TASK_QUEUE_ENABLE: '2',
+    COMBINED_ENABLE: '1',
+    CPU_AFFINITY_CONF: '1',
+    HCCL_CONNECT_TIMEOUT: '1200',
+    // Only to satisfy a check of Megatron's; an NPU does not read it.
+    CUDA_DEVICE_MAX_CONNECTIONS: '1',
+    PYTORCH_NPU_ALLOC_CONF: 'expandable_segments:True',
+    ACLNN_CACHE_LIMIT: '100000',
+    PYTHONUNBUFFERED: '1',
+    // A checkpoint holds Megatron's arguments as a Python object, which torch 2.6 and newer refuse to load otherwise.
+    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: '1',
+  },
+  toolEnvironment: { PYTHONUNBUFFERED: '1' },
+  toolsFile: { hole: 'trainerHome', then: '/mindspeed_mm/tools/tools.json' },
+  tilesPerImage: 12,
+  deviceFlags: ['--use-flash-attn', '--bf16', '--num-workers', '4'],
+  trustAnswer: 'y\n',
+  refusals,
+};
+
+function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
+  const found: Refusal[] = [];
+  if (spec.model.freeze.includes('language'))
+    found.push({
+      path: 'model.freeze',
+      value: spec.model.freeze,
+      rule: 'must not hold "language": MindSpeed MM 2.2.0 has no switch for it and would train the language tower',
+      remedy: 'Take "language" out.',
+    });
+  if (layout.distTrain && spec.model.freeze.includes('projector'))
+    found.push({
+      path: 'model.freeze',
+      value: spec.model.freeze,
+      rule: 'must not hold "projector" with distTrain: pretrain_internvl.py reads only the freeze of the vision tower',
+      remedy: 'Take "projector" out, or leave out layout.distTrain.',
+    });
+  return found;
+}

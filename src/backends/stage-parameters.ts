@@ -1,0 +1,57 @@
+/**
+ * What enters the key of each stage beside the digests of its inputs: every value that changes the result and nothing that does
+ * not. How often a run saves, how many checkpoints it keeps, its name and its gate are not here.
+ */
+import type { JsonWithHoles, StageName } from '../plan/plan.js';
+import type { TowerLayout } from '../plan/layout.js';
+import type { SourceSpec } from '../spec/source.js';
+import type { Job } from './mindspeed/job.js';
+import { modelJson } from './mindspeed/model-json.js';
+import { imageTokens, SPLIT_SEED } from './tools.js';
+
+export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHoles>> {
+  const { spec, layout, profile } = job;
+  const { release } = profile;
+  const split = {
+    distTrain: layout.distTrain,
+    vision: { tensorParallel: layout.vision.tensorParallel, layersPerStage: layout.vision.layersPerStage },
+    language: { tensorParallel: layout.language.tensorParallel, layersPerStage: layout.language.layersPerStage },
+  };
+  return {
+    fetch: { model: sourceParameters(spec.model.source), data: sourceParameters(spec.data.source) },
+    convert: { release, split },
+    prepare: {
+      release,
+      meta: spec.data.meta ?? null,
+      sequenceLength: spec.training.sequenceLength,
+      imageTokens: imageTokens(job),
+      heldOutFraction: spec.evaluation.heldOutFraction,
+      splitSeed: SPLIT_SEED,
+      maximumBadRows: spec.data.maximumBadRows,
+      maximumRows: spec.data.maximumRows,
+    },
+    train: {
+      release,
+      model: modelJson(job),
+      // Which host a rank sits on changes nothing; how many ranks share the sums does.
+      vision: towerParameters(layout.vision),
+      language: towerParameters(layout.language),
+      training: { ...spec.training },
+    },
+    publish: { release, split },
+    evaluate: { release, maximumSamples: spec.evaluation.maximumSamples },
+  };
+}
+
+function towerParameters(tower: TowerLayout): JsonWithHoles {
+  const { tensorParallel, contextParallel, dataParallel, layersPerStage } = tower;
+  return { tensorParallel, contextParallel, dataParallel, layersPerStage };
+}
+
+function sourceParameters({ uri, files, revision }: SourceSpec): JsonWithHoles {
+  return {
+    uri,
+    files: files?.map(({ path, sha256 }) => ({ path, sha256: sha256 ?? null })) ?? null,
+    revision: revision ?? null,
+  };
+}

@@ -1,0 +1,29 @@
+/** `anneal hosts`: what the pool knows of its hosts, and who holds them. */
+import type { HostView } from '../../client/index.js';
+import { EXIT_CODES } from '../exit-codes.js';
+import { note, print, printJson, table } from '../output.js';
+import { withAnneal, type WhereFlags } from '../where.js';
+
+export async function hosts(flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    const listed = await anneal.hosts.list();
+    if (flags.json) printJson(listed);
+    else if (listed.length === 0) note(`No agent has registered with cluster "${anneal.place.cluster}" yet. Start one: anneal agent --config agent.yaml`);
+    else print(showHosts(listed));
+    return EXIT_CODES.ok.code;
+  });
+}
+
+export function showHosts(listed: readonly HostView[]): string {
+  const rows = listed.map(({ facts, live, fence, owner }) => [
+    facts.name,
+    live ? 'live' : 'silent',
+    String(facts.npus),
+    facts.runtime,
+    facts.address,
+    String(facts.agentPid),
+    String(fence),
+    owner === null ? '-' : `${owner.workflowId} (generation ${String(owner.generation)})`,
+  ]);
+  return table(['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'PID', 'FENCE', 'HELD BY'], rows);
+}

@@ -1,0 +1,71 @@
+/** `anneal plan FILE`: what a run of the spec would do, without starting anything. */
+import { type CommandPlan, type Plan, showArgument, type StageName, STAGE_NAMES } from '../../plan/plan.js';
+import { EXIT_CODES } from '../exit-codes.js';
+import { note, print, printJson, table } from '../output.js';
+import { type Reuse, whatIsReused } from '../reuse.js';
+import { planFile } from '../spec-file.js';
+import { showRefusals } from '../../spec/refusal.js';
+import type { WhereFlags } from '../where.js';
+
+export async function plan(fileName: string, flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
+  const planned = await planFile(fileName);
+  if ('refusals' in planned) {
+    if (flags.json) printJson({ refusals: planned.refusals });
+    else note(showRefusals(fileName, planned.refusals));
+    return EXIT_CODES.refused.code;
+  }
+  const reuse = await whatIsReused(planned, flags);
+  if (flags.json) printJson({ plan: planned.plan, reuse });
+  else print(showPlan(planned.plan, reuse));
+  return EXIT_CODES.ok.code;
+}
+
+/** The whole plan as text: stages, ranks, commands. */
+export function showPlan(plan: Plan, reuse: Reuse): string {
+  const { gang } = plan;
+  const head =
+    `${plan.name}: ${plan.runtime}, ${String(gang.hosts)} hosts x ${String(gang.npusPerHost)} NPUs, ` +
+    `${String(gang.iterations)} iterations, saved every ${String(gang.saveEveryIterations)} (${String(gang.keepCheckpoints)} kept), published as "${plan.publishAs}"`;
+  return [head, '', showStages(plan, reuse), '', showRanks(plan), ...STAGE_NAMES.flatMap((stage) => showCommands(plan, stage))].join('\n');
+}
+
+function showStages(plan: Plan, reuse: Reuse): string {
+  const rows = STAGE_NAMES.map((stage) => [stage, plan.stages[stage].inputs.join(', ') || '-', reuse[stage]]);
+  return table(['STAGE', 'READS', 'REUSE'], rows);
+}
+
+function showRanks({ gang }: Plan): string {
+  const share = (part: (typeof gang.ranks)[number]['vision']): string =>
+    part === undefined
+      ? '-'
+      : `layers ${String(part.layers[0])}-${String(part.layers[1] - 1)}, tp ${String(part.tensorRank)}, pp ${String(part.pipelineStage)}, dp ${String(part.dataRank)}`;
+  const rows = gang.ranks.map(({ rank, nodeRank, localRank, vision, language }) => [
+    String(rank),
+    String(nodeRank),
+    String(localRank),
+    share(vision),
+    share(language),
+  ]);
+  return table(['RANK', 'NODE', 'LOCAL', 'VISION', 'LANGUAGE'], rows);
+}
+
+function showCommands(plan: Plan, stage: StageName): readonly string[] {
+  const { commands, files } = plan.stages[stage];
+  if (commands.length === 0 && files.length === 0) return [];
+  return [
+    '',
+    `${stage}:`,
+    ...files.map(({ path }) => `  writes {work}/${path}`),
+    ...commands.map((command) => `  ${showCommand(command)}`),
+  ];
+}
+
+/** As a person would type it, except that holes stand in braces. */
+export function showCommand({ program, args, env }: CommandPlan): string {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${quote(showArgument(value))}`);
+  return [...variables, program, ...args.map((argument) => quote(showArgument(argument)))].join(' ');
+}
+
+function quote(text: string): string {
+  return /^[\w@%+=:,./{}-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,45 @@
+/** `anneal watch RUN`: follows a run to its end, as lines, as a live line on a terminal, or as JSON lines. */
+import type { RunEvent, RunHandle } from '../../client/index.js';
+import { EXIT_CODES } from '../exit-codes.js';
+import { print, printJsonLine } from '../output.js';
+import { LiveLine } from '../live-line.js';
+import { showEvent, showProgress } from '../show-event.js';
+import { withAnneal, type WhereFlags } from '../where.js';
+
+export async function watch(runId: string, flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
+  return withAnneal(flags, (anneal) => follow(anneal.runs.get(runId), { json: flags.json ?? false }));
+}
+
+export interface FollowOptions {
+  readonly json?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Without a terminal: how many iterations go by between two lines, as a share of all. */
+const PLAIN_STEP = 0.1;
+
+/** Prints a run's events until its end, and says by the exit code how it ended. */
+export async function follow(run: RunHandle, { json = false, signal }: FollowOptions): Promise<number> {
+  const live = new LiveLine(process.stdout);
+  let printedShare = -1;
+  let code: number = EXIT_CODES.failed.code;
+  for await (const event of run.watch(signal === undefined ? {} : { signal })) {
+    if (event.type === 'outcome') code = exitOf(event);
+    if (json) printJsonLine(event);
+    else if (event.type !== 'progress') live.above(showEvent(event));
+    else if (live.isLive) live.show(showProgress(event, process.stdout.columns));
+    else if (event.total !== undefined && event.done !== undefined) {
+      const share = Math.floor(event.done / event.total / PLAIN_STEP);
+      // A roll-back makes the share fall; that is worth a line too.
+      if (share !== printedShare) print(showProgress(event));
+      printedShare = share;
+    }
+  }
+  live.clear();
+  return code;
+}
+
+function exitOf({ outcome }: Extract<RunEvent, { type: 'outcome' }>): number {
+  if (outcome === 'promoted') return EXIT_CODES.ok.code;
+  return outcome === 'rejected' ? EXIT_CODES.rejected.code : EXIT_CODES.failed.code;
+}

@@ -1,0 +1,36 @@
+/** Ports on this machine alone: the wished one, or the next that is free. */
+import { createServer } from 'node:net';
+import { CommandError } from '../exit-codes.js';
+
+export const LOOPBACK = '127.0.0.1';
+
+/** Temporal's UI stands by habit this far above its service. */
+const UI_DISTANCE = 1_000;
+/** As many dev servers on one machine; more is a mistake. */
+const MAX_TRIES = 100;
+
+export interface PortPair {
+  readonly service: number;
+  readonly ui: number;
+}
+
+/** The first pair from `wished` on of which both could be bound a moment ago. */
+export async function findPorts(wished: number): Promise<PortPair> {
+  for (let service = wished; service < wished + MAX_TRIES; service += 1)
+    if ((await canBind(service)) && (await canBind(service + UI_DISTANCE))) return { service, ui: service + UI_DISTANCE };
+  throw new CommandError('failed', `No port from ${String(wished)} to ${String(wished + MAX_TRIES - 1)} is free; name another by --port.`);
+}
+
+export async function canBind(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => {
+      resolve(false);
+    });
+    server.listen({ port, host: LOOPBACK, exclusive: true }, () => {
+      server.close(() => {
+        resolve(true);
+      });
+    });
+  });
+}

@@ -1,0 +1,37 @@
+/** The signals by which a user ends a command that owns processes: the first ends in order, the second by force. */
+import { EXIT_CODES } from './exit-codes.js';
+
+const codes = {
+  SIGINT: EXIT_CODES.interrupted.code,
+  SIGTERM: EXIT_CODES.terminated.code,
+  SIGHUP: EXIT_CODES.hungUp.code,
+} as const;
+
+export interface Ending {
+  /** Aborted by the first signal. */
+  readonly signal: AbortSignal;
+  /** The exit code of that signal; undefined while there was none. */
+  code(): number | undefined;
+  /** Called at the second signal and at each later one. */
+  onForce(force: () => void): void;
+}
+
+export function listenForEnding(): Ending {
+  const first = new AbortController();
+  let code: number | undefined;
+  let force: (() => void) | undefined;
+  for (const [name, its] of Object.entries(codes))
+    process.on(name, () => {
+      if (code === undefined) {
+        code = its;
+        first.abort(new Error(`ended by ${name}`));
+      } else force?.();
+    });
+  return {
+    signal: first.signal,
+    code: () => code,
+    onForce: (its) => {
+      force = its;
+    },
+  };
+}

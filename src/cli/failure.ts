@@ -1,0 +1,25 @@
+/** From any error to what the user reads and to the exit code. */
+import { CommandError, EXIT_CODES, type ExitName } from './exit-codes.js';
+
+/** By name, because the SDK is loaded only by the commands that need it. */
+const exitOfError: Readonly<Record<string, ExitName>> = {
+  ServerUnreachableError: 'noServer',
+  RunNotFoundError: 'notFound',
+  SpecRefusedError: 'refused',
+  KeyConflictError: 'refused',
+  RunFailedError: 'failed',
+};
+
+export interface Failure {
+  readonly code: number;
+  readonly text: string;
+}
+
+/** Errors of ours are sentences; for others the stack is what helps, so it is shown. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof CommandError) return { code: EXIT_CODES[error.exit].code, text: error.message };
+  if (!(error instanceof Error)) return { code: EXIT_CODES.failed.code, text: String(error) };
+  const known = exitOfError[error.name];
+  if (known !== undefined) return { code: EXIT_CODES[known].code, text: error.message };
+  return { code: EXIT_CODES.failed.code, text: `This is a fault of anneal itself: ${error.stack ?? error.message}` };
+}

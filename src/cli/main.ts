@@ -1,0 +1,116 @@
+/** The command `anneal`. Each command's code is loaded only when it is called, so that the first output comes at once. */
+import { Command, InvalidArgumentError } from 'commander';
+import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
+import { failureOf } from './failure.js';
+import { packageVersion } from './package-root.js';
+import { withWhere, type WhereFlags } from './where.js';
+
+type Read = WhereFlags & { readonly json?: boolean };
+
+const program = new Command('anneal')
+  .description('A durable fine-tuning engine for multimodal models on Temporal.')
+  .version(packageVersion())
+  .showHelpAfterError('(--help shows what can be written)')
+  .addHelpText('after', `\n${exitCodeTable()}\n\nStart with: anneal demo`)
+  .exitOverride();
+
+function command(name: string, description: string, example: string): Command {
+  return program.command(name).description(description).addHelpText('after', `\nExample:\n  ${example}`).exitOverride();
+}
+
+function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(`It must be a whole number, ${String(least)} or more.`);
+    return value;
+  };
+}
+
+/** Runs a command's action and makes its number the exit code. */
+async function run(action: Promise<number>): Promise<void> {
+  process.exitCode = await action;
+}
+
+command('demo', 'Fine-tune a tiny InternVL3 on this machine, all six stages, and show what came out.', 'anneal demo --fresh')
+  .option('--fresh', 'forget earlier demo runs and train anew')
+  .option('--state-dir <folder>', 'where the demo keeps its state', '.anneal/demo')
+  .option('--port <number>', "first port to try for Temporal; its page is 1000 above", wholeNumber(1), 7233)
+  .action(async (flags: { fresh?: boolean; stateDir: string; port: number }) => run((await import('./commands/demo.js')).demo(flags)));
+
+command('dev', 'Run Temporal, a control worker and agents on this machine until Ctrl-C.', 'anneal dev --agents 2')
+  .option('--agents <number>', 'agents, each a host of its own with one NPU slot', wholeNumber(0), 2)
+  .option('--state-dir <folder>', 'where everything is kept', '.anneal')
+  .option('--port <number>', "first port to try for Temporal; its page is 1000 above", wholeNumber(1), 7233)
+  .action(async (flags: { agents: number; stateDir: string; port: number }) => run((await import('./commands/dev.js')).dev(flags)));
+
+command('worker', 'Run a control worker of a cluster.', 'anneal worker --config worker.yaml')
+  .requiredOption('--config <file>', 'its settings')
+  .action(async (flags: { config: string }) => run((await import('./commands/worker.js')).worker(flags)));
+
+command('agent', 'Run the agent of this host.', 'anneal agent --config agent.yaml')
+  .requiredOption('--config <file>', 'its settings')
+  .action(async (flags: { config: string }) => run((await import('./commands/worker.js')).agent(flags)));
+
+withWhere(command('plan', 'Show what a run of a spec would do, and start nothing.', 'anneal plan examples/laptop.yaml'))
+  .argument('<file>', 'the spec')
+  .option('--store <folder>', 'the store to look for what can be reused')
+  .option('--json', 'the whole plan as JSON')
+  .action(async (file: string, flags: Read) => run((await import('./commands/plan.js')).plan(file, flags)));
+
+withWhere(command('submit', 'Start a run of a spec.', 'anneal submit examples/laptop.yaml --key digits-1 --watch'))
+  .argument('<file>', 'the spec')
+  .option('--key <id>', 'the id of the run; the same key twice is the same run')
+  .option('--watch', 'follow it to its end')
+  .option('--json', 'the run as JSON; with --watch then one event a line')
+  .action(async (file: string, flags: Read & { key?: string; watch?: boolean }) => run((await import('./commands/submit.js')).submit(file, flags)));
+
+withWhere(command('runs', 'List runs, newest first.', 'anneal runs --json | jq -r .[0].runId'))
+  .option('--limit <number>', 'at most so many', wholeNumber(1), 50)
+  .option('--json', 'as JSON')
+  .action(async (flags: Read & { limit: number }) => run((await import('./commands/runs.js')).runs(flags)));
+
+withWhere(command('watch', 'Follow a run to its end; a run that has ended is told from its beginning.', 'anneal watch digits-1'))
+  .argument('<run>', 'the id of the run')
+  .option('--json', 'one event a line, as JSON')
+  .action(async (runId: string, flags: Read) => run((await import('./commands/watch.js')).watch(runId, flags)));
+
+withWhere(command('logs', 'Print what the trainers and commands of a run printed.', 'anneal logs digits-1 --stage train --node 1 --follow'))
+  .argument('<run>', 'the id of the run')
+  .option('--store <folder>', 'the store that holds the logs')
+  .option('--stage <name>', 'only this stage')
+  .option('--node <rank>', 'only this node of the gang', (text) => String(wholeNumber(0)(text)))
+  .option('--follow', 'go on with what comes, until Ctrl-C')
+  .option('--json', 'the list of logs and their chunks instead of their text')
+  .action(async (runId: string, flags: Read & { stage?: string; node?: string; follow?: boolean }) =>
+    run((await import('./commands/logs.js')).logs(runId, flags)),
+  );
+
+withWhere(command('hosts', 'Show the hosts of the cluster and who holds them.', 'anneal hosts'))
+  .option('--json', 'as JSON')
+  .action(async (flags: Read) => run((await import('./commands/hosts.js')).hosts(flags)));
+
+command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal schema > anneal.schema.json').action(async () => {
+  (await import('./commands/schema.js')).schema();
+});
+
+async function main(): Promise<void> {
+  // `anneal runs | head` closes the pipe; that is no fault.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT_CODES.ok.code);
+    throw error;
+  });
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('commander.')) {
+      // Commander has said what is wrong; help and version are no error.
+      process.exitCode = 'exitCode' in error && error.exitCode === 0 ? EXIT_CODES.ok.code : EXIT_CODES.refused.code;
+      return;
+    }
+    const { code, text } = failureOf(error);
+    process.stderr.write(`${text}\n`);
+    process.exitCode = code;
+  }
+}
+
+await main();

@@ -1,0 +1,38 @@
+/** Errors of the SDK; each message is a whole sentence with its remedy, each class one thing that a caller may want to catch. */
+import type { Refusal } from '../spec/refusal.js';
+import { showRefusals } from '../spec/refusal.js';
+
+/** No Temporal server was named, or the one that was named does not answer. */
+export class ServerUnreachableError extends Error {
+  override readonly name = 'ServerUnreachableError';
+}
+
+/** No run has this id. */
+export class RunNotFoundError extends Error {
+  override readonly name = 'RunNotFoundError';
+}
+
+/** The key already names a run of another spec. */
+export class KeyConflictError extends Error {
+  override readonly name = 'KeyConflictError';
+}
+
+/** The spec cannot work; nothing was started. */
+export class SpecRefusedError extends Error {
+  override readonly name = 'SpecRefusedError';
+  readonly refusals: readonly Refusal[];
+  constructor(what: string, refusals: readonly Refusal[]) {
+    super(showRefusals(what, refusals));
+    this.refusals = refusals;
+  }
+}
+
+/** The run ended without a result. `failure` is a type of the failure table, or how Temporal ended it. */
+export class RunFailedError extends Error {
+  override readonly name = 'RunFailedError';
+  readonly failure: string;
+  constructor(failure: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.failure = failure;
+  }
+}

@@ -1,0 +1,107 @@
+/** What a watcher is told of a run, and the pure step from one look at it to the next. */
+import type { StageProgress, TrainProgress } from '../contract/activities.js';
+import type { GangState, Incident, RunState, StageState } from '../contract/messages.js';
+import type { StageName } from '../plan/plan.js';
+
+interface StageEvent {
+  readonly stage: StageName;
+  readonly hosts: readonly string[];
+  readonly note: string;
+}
+
+export type RunEvent =
+  | ({ readonly type: 'stage-started' } & StageEvent)
+  | ({ readonly type: 'stage-done'; readonly seconds: number } & StageEvent)
+  | ({ readonly type: 'stage-reused' } & StageEvent)
+  | ({ readonly type: 'stage-failed' } & StageEvent)
+  | {
+      readonly type: 'progress';
+      readonly stage: StageName;
+      readonly host: string;
+      /** A trainer's iteration, or the bytes, files or rows of a shorter stage. */
+      readonly done?: number;
+      readonly total?: number;
+      readonly loss?: number;
+      readonly etaSeconds?: number;
+      readonly message: string;
+    }
+  | ({ readonly type: 'incident' } & Incident)
+  | { readonly type: 'waiting'; readonly for: string }
+  | {
+      readonly type: 'outcome';
+      readonly outcome: RunState['outcome'];
+      readonly message: string;
+    };
+
+/** One look at a run: the answers of its workflows, and what the running activities last said. */
+export interface Snapshot {
+  readonly state: RunState;
+  readonly gang?: GangState;
+  readonly training?: TrainProgress;
+  readonly stageProgress?: StageProgress;
+}
+
+/** What happened between two looks, oldest first; without a first look, everything that the run has been through. */
+export function eventsBetween(before: Snapshot | undefined, after: Snapshot): readonly RunEvent[] {
+  const stages = after.state.stages.flatMap((stage) =>
+    stageEvents(before?.state.stages.find((one) => one.stage === stage.stage), stage),
+  );
+  const incidents = (after.gang?.incidents ?? [])
+    .slice(before?.gang?.incidents.length ?? 0)
+    .map((incident): RunEvent => ({ type: 'incident', ...incident }));
+  return [...stages, ...incidents, ...waitingEvents(before, after), ...progressEvents(before, after)];
+}
+
+function stageEvents(before: StageState | undefined, after: StageState): readonly RunEvent[] {
+  if (before?.status === after.status) return [];
+  const { stage, hosts, note } = after;
+  const began: RunEvent[] = before?.status === 'running' ? [] : [{ type: 'stage-started', stage, hosts, note: '' }];
+  switch (after.status) {
+    case 'waiting':
+      return [];
+    case 'running':
+      return [{ type: 'stage-started', stage, hosts, note }];
+    case 'done':
+      return [...began, { type: 'stage-done', stage, hosts, note, seconds: stageSeconds(after) ?? 0 }];
+    case 'reused':
+      return [{ type: 'stage-reused', stage, hosts, note }];
+    case 'failed':
+      return [...began, { type: 'stage-failed', stage, hosts, note }];
+  }
+}
+
+/** How long a stage took; undefined while it runs or when it never ran. */
+export function stageSeconds({ startedAt, endedAt }: StageState): number | undefined {
+  return startedAt === undefined || endedAt === undefined ? undefined : (endedAt - startedAt) / 1000;
+}
+
+function waitingEvents(before: Snapshot | undefined, after: Snapshot): readonly RunEvent[] {
+  const reason = waitReason(after);
+  return reason === undefined || reason === (before && waitReason(before)) ? [] : [{ type: 'waiting', for: reason }];
+}
+
+function waitReason({ state, gang }: Snapshot): string | undefined {
+  if (state.outcome !== 'running') return undefined;
+  const waiting = state.stages.find(({ status, note }) => status === 'waiting' && note !== '');
+  if (waiting !== undefined) return `${waiting.stage}: ${waiting.note}`;
+  if (gang?.phase !== 'waiting for hosts') return undefined;
+  const note = state.stages.find(({ stage }) => stage === 'train')?.note ?? '';
+  return `train: ${note === '' ? 'hosts' : note}`;
+}
+
+function progressEvents(before: Snapshot | undefined, after: Snapshot): readonly RunEvent[] {
+  if (after.state.outcome !== 'running') return [];
+  const running = after.state.stages.find(({ status }) => status === 'running');
+  if (running === undefined) return [];
+  const { training, stageProgress } = after;
+  if (running.stage === 'train' && training !== undefined) {
+    const last = before?.training;
+    if (last?.iteration === training.iteration && last.phase === training.phase && last.generation === training.generation) return [];
+    const { host, iteration, iterations, loss, phase } = training;
+    return [
+      { type: 'progress', stage: 'train', host, done: iteration, total: iterations, ...(loss === undefined ? {} : { loss }), message: phase },
+    ];
+  }
+  if (stageProgress === undefined || JSON.stringify(stageProgress) === JSON.stringify(before?.stageProgress)) return [];
+  return [{ type: 'progress', stage: running.stage, ...stageProgress }];
+}

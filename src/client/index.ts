@@ -1,0 +1,81 @@
+/**
+ * The SDK. `const anneal = await Anneal.connect(); const run = await anneal.runs.start(spec, { key }); await run.result();`
+ */
+import { Client, Connection } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/common';
+import type { HostView } from '../plan/hosts.js';
+import { QUERIES } from '../contract/messages.js';
+import { poolWorkflowId } from '../contract/names.js';
+import { type Place, resolvePlace, unreachable, type WhereOptions } from './connect.js';
+import { ServerUnreachableError } from './errors.js';
+import { isNobodyToAsk, isServerSilent } from './grpc.js';
+import { Runs } from './runs.js';
+
+export type { FineTuneResult, GangState, Incident, RunState, StageState } from '../contract/messages.js';
+export type { HostView } from '../plan/hosts.js';
+export type { RunSpec, RunSpecInput } from '../spec/run.js';
+export type { Refusal } from '../spec/refusal.js';
+export type { WhereOptions } from './connect.js';
+export { KeyConflictError, RunFailedError, RunNotFoundError, ServerUnreachableError, SpecRefusedError } from './errors.js';
+export type { RunEvent } from './events.js';
+export type { RunListing } from './run-list.js';
+export type { RunHandle, StartOptions } from './runs.js';
+export type { WatchOptions } from './watch.js';
+
+export interface ConnectOptions extends WhereOptions {
+  /** How long to wait for the server's first answer, in milliseconds. */
+  readonly connectTimeoutMs?: number;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+/** The pool answers at once when a control worker is there; longer means that none is. */
+const HOSTS_LIMIT_MS = 5_000;
+
+export class Anneal {
+  readonly runs: Runs;
+  readonly hosts: { list(): Promise<readonly HostView[]> };
+  /** The server and cluster that this client talks to. */
+  readonly place: Place;
+  readonly #connection: Connection;
+
+  private constructor(connection: Connection, place: Place) {
+    const client = new Client({ connection, namespace: place.namespace });
+    this.#connection = connection;
+    this.place = place;
+    this.runs = new Runs(client, place.cluster);
+    this.hosts = { list: () => listHosts(client, place.cluster) };
+  }
+
+  /** Finds the server (options, environment if given, nearest `anneal dev`) and connects; throws ServerUnreachableError. */
+  static async connect(options: ConnectOptions = {}): Promise<Anneal> {
+    const place = await resolvePlace(options);
+    try {
+      const connection = await Connection.connect({ ...place.connection, connectTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS });
+      return new Anneal(connection, place);
+    } catch (error) {
+      if (isServerSilent(error) || (error instanceof Error && /connect|deadline/i.test(error.message))) throw unreachable(place, error);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close();
+  }
+}
+
+async function listHosts(client: Client, cluster: string): Promise<readonly HostView[]> {
+  try {
+    return await client.connection.withDeadline(Date.now() + HOSTS_LIMIT_MS, () =>
+      client.workflow.getHandle(poolWorkflowId(cluster)).query<readonly HostView[]>(QUERIES.hosts),
+    );
+  } catch (error) {
+    // No agent has ever registered: there is no pool yet, and so no hosts.
+    if (error instanceof WorkflowNotFoundError) return [];
+    if (isNobodyToAsk(error))
+      throw new ServerUnreachableError(
+        `Temporal is there, but no control worker of cluster "${cluster}" answers. Start one with "anneal worker", or wait for "anneal dev".`,
+        { cause: error },
+      );
+    throw error;
+  }
+}

@@ -1,0 +1,102 @@
+/** One look at a run: what its workflows answer, and what its running activities last said. Writes nothing. */
+import { type Client, WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+import type { StageProgress, TrainProgress } from '../contract/activities.js';
+import { type FineTuneResult, type GangState, QUERIES, type RunState } from '../contract/messages.js';
+import { runWorkflowId, trainWorkflowId } from '../contract/names.js';
+import { RunNotFoundError } from './errors.js';
+import type { Snapshot } from './events.js';
+import { isNobodyToAsk } from './grpc.js';
+
+export interface Look {
+  /** Temporal's status of the run's workflow. */
+  readonly running: boolean;
+  /** Left out when no worker answers queries; then only the status is known. */
+  readonly snapshot?: Snapshot;
+}
+
+/** Longer than a query takes after a worker's cold start (replay of a long history), short enough to say why nothing moves. */
+const CALL_LIMIT_MS = 8_000;
+
+export async function lookAt(client: Client, runId: string): Promise<Look> {
+  const description = await describeRun(client, runId);
+  const running = description.status.name === 'RUNNING';
+  const state = (await ask<RunState>(client, runWorkflowId(runId), QUERIES.state)) ?? (await endedState(client, runId, description));
+  if (state === undefined) return { running };
+  const train = state.stages.find(({ stage }) => stage === 'train');
+  // A reused training has no gang of its own, and one that has not begun has none yet.
+  const hasGang = train !== undefined && (train.status === 'running' || train.status === 'done' || train.status === 'failed');
+  const gang = hasGang ? await ask<GangState>(client, trainWorkflowId(runId), QUERIES.gang) : undefined;
+  const training = running && train?.status === 'running' ? await trainingProgress(client, runId) : undefined;
+  const stageProgress = running ? heartbeats<StageProgress>(description).find(isStageProgress) : undefined;
+  return {
+    running,
+    snapshot: {
+      state,
+      ...(gang === undefined ? {} : { gang }),
+      ...(training === undefined ? {} : { training }),
+      ...(stageProgress === undefined ? {} : { stageProgress }),
+    },
+  };
+}
+
+/** The truth about a run's existence and status. */
+export async function describeRun(client: Client, runId: string): Promise<WorkflowExecutionDescription> {
+  try {
+    return await limited(client, () => client.workflow.getHandle(runWorkflowId(runId)).describe());
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError)
+      throw new RunNotFoundError(`There is no run "${runId}" here. "anneal runs" lists those that there are.`, { cause: error });
+    throw error;
+  }
+}
+
+/** Asks a workflow; undefined when it does not exist or nobody is there to answer for it. */
+async function ask<Answer>(client: Client, workflowId: string, query: string): Promise<Answer | undefined> {
+  try {
+    return await limited(client, () => client.workflow.getHandle(workflowId).query<Answer>(query));
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError || isNobodyToAsk(error)) return undefined;
+    throw error;
+  }
+}
+
+/** A run that ended well still tells its stages when no worker is up. */
+async function endedState(
+  client: Client,
+  runId: string,
+  description: WorkflowExecutionDescription,
+): Promise<RunState | undefined> {
+  if (description.status.name !== 'COMPLETED') return undefined;
+  const result = await limited(client, () => client.workflow.getHandle(runWorkflowId(runId)).result() as Promise<FineTuneResult>);
+  return { runId, name: runId, cluster: '', stages: result.stages, iterations: 0, outcome: result.outcome };
+}
+
+/** What the trainer that reports iterations last said: of all nodes the one that is furthest and knows a loss. */
+async function trainingProgress(client: Client, runId: string): Promise<TrainProgress | undefined> {
+  let description: WorkflowExecutionDescription;
+  try {
+    description = await limited(client, () => client.workflow.getHandle(trainWorkflowId(runId)).describe());
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
+  return heartbeats<TrainProgress>(description)
+    .filter(isTrainProgress)
+    .sort((a, b) => Number(b.loss !== undefined) - Number(a.loss !== undefined) || b.iteration - a.iteration)[0];
+}
+
+function heartbeats<Details>(description: WorkflowExecutionDescription): readonly Details[] {
+  return (description.raw.pendingActivities ?? []).flatMap(({ heartbeatDetails }) => {
+    const payload = heartbeatDetails?.payloads?.[0];
+    return payload ? [defaultPayloadConverter.fromPayload<Details>(payload)] : [];
+  });
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object';
+const isTrainProgress = (value: unknown): boolean => isObject(value) && typeof value['iteration'] === 'number' && typeof value['phase'] === 'string';
+const isStageProgress = (value: unknown): boolean => isObject(value) && typeof value['message'] === 'string' && typeof value['host'] === 'string';
+
+async function limited<T>(client: Client, call: () => Promise<T>): Promise<T> {
+  return client.connection.withDeadline(Date.now() + CALL_LIMIT_MS, call);
+}

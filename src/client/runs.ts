@@ -1,0 +1,151 @@
+/** Runs: start one (the same key starts it once), find it again, wait for it, watch it. */
+import { createHash, randomUUID } from 'node:crypto';
+import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure, defineSearchAttributeKey, type SearchAttributePair, TerminatedFailure } from '@temporalio/common';
+import { type FineTuneInput, type FineTuneResult, type RunState, WORKFLOW_TYPES } from '../contract/messages.js';
+import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contract/names.js';
+import { checkSpec } from '../spec/check.js';
+import type { RunSpec, RunSpecInput } from '../spec/run.js';
+import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
+import type { RunEvent } from './events.js';
+import { describeRun, lookAt } from './look.js';
+import { listRuns, type RunListing } from './run-list.js';
+import { watchRun, type WatchOptions } from './watch.js';
+
+export interface StartOptions {
+  /** The run's id: the same key twice is the same run. Left out, every start is a new run. */
+  readonly key?: string;
+  /** Folder that relative `file://` sources of the spec are relative to. */
+  readonly folder?: string;
+}
+
+/** A key is a run id: part of store keys and of workflow ids. */
+const KEY = /^[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?$/;
+
+export class Runs {
+  readonly #client: Client;
+  readonly #cluster: string;
+
+  constructor(client: Client, cluster: string) {
+    this.#client = client;
+    this.#cluster = cluster;
+  }
+
+  /** Checks the spec, starts its run and returns at once. Throws SpecRefusedError before anything is started. */
+  async start(document: RunSpecInput | RunSpec, { key, folder }: StartOptions = {}): Promise<RunHandle> {
+    const checked = checkSpec(document, folder === undefined ? {} : { folder });
+    if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
+    if (key !== undefined && !KEY.test(key))
+      throw new KeyConflictError(`The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`);
+    const { spec } = checked;
+    const runId = key ?? `${spec.name}-${randomUUID().slice(0, 8)}`;
+    const submission = randomUUID();
+    const specDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex');
+    const input: FineTuneInput = { runId, cluster: this.#cluster, spec };
+    try {
+      await this.#client.workflow.start(WORKFLOW_TYPES.fineTune, {
+        workflowId: runWorkflowId(runId),
+        taskQueue: controlQueue(this.#cluster),
+        args: [input],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowIdReusePolicy: 'REJECT_DUPLICATE',
+        typedSearchAttributes: searchAttributes(input),
+        memo: { submission, specDigest },
+        staticSummary: `${spec.name}: ${spec.model.preset ?? spec.model.family} on ${String(spec.layout.hosts)} hosts`,
+      });
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    }
+    return new RunHandle(this.#client, runId, key === undefined ? false : await this.#isOlder(runId, submission, specDigest));
+  }
+
+  /** A handle for a run that is already known by its id; does not look whether it exists. */
+  get(runId: string): RunHandle {
+    return new RunHandle(this.#client, runId, true);
+  }
+
+  /** Runs of this cluster, newest first. */
+  list(options: { readonly limit?: number } = {}): Promise<readonly RunListing[]> {
+    return listRuns(this.#client, this.#cluster, options);
+  }
+
+  async #isOlder(runId: string, submission: string, specDigest: string): Promise<boolean> {
+    const { memo } = await describeRun(this.#client, runId);
+    if (memo?.['submission'] === submission) return false;
+    if (memo?.['specDigest'] !== undefined && memo['specDigest'] !== specDigest)
+      throw new KeyConflictError(`The key "${runId}" already names a run of another spec. Use another key, or submit that spec.`);
+    return true;
+  }
+}
+
+export class RunHandle {
+  readonly runId: string;
+  /** Whether the run was there before this call; always true for a handle from `get`. */
+  readonly existed: boolean;
+  readonly #client: Client;
+
+  constructor(client: Client, runId: string, existed: boolean) {
+    this.#client = client;
+    this.runId = runId;
+    this.existed = existed;
+  }
+
+  get workflowId(): string {
+    return runWorkflowId(this.runId);
+  }
+
+  /** Waits for the end. Throws RunFailedError when the run ended without a result. */
+  async result(): Promise<FineTuneResult> {
+    await describeRun(this.#client, this.runId);
+    try {
+      return (await this.#client.workflow.getHandle(this.workflowId).result()) as FineTuneResult;
+    } catch (error) {
+      if (error instanceof WorkflowFailedError) throw runFailed(this.runId, error);
+      throw error;
+    }
+  }
+
+  /** What the run does now; undefined while no control worker is there to tell. */
+  async state(): Promise<RunState | undefined> {
+    return (await lookAt(this.#client, this.runId)).snapshot?.state;
+  }
+
+  /** What happened so far and what happens, to the end. */
+  watch(options: WatchOptions = {}): AsyncGenerator<RunEvent, void, undefined> {
+    return watchRun({ client: this.#client, runId: this.runId, ending: () => this.#ending() }, options);
+  }
+
+  async #ending(): Promise<{ outcome: 'promoted' | 'rejected' | 'failed' | 'stopped'; message: string }> {
+    try {
+      const { outcome, baseAccuracy, accuracy } = await this.result();
+      return { outcome, message: `accuracy ${percent(baseAccuracy)} before, ${percent(accuracy)} after` };
+    } catch (error) {
+      if (!(error instanceof RunFailedError)) throw error;
+      return { outcome: error.failure === 'Cancelled' ? 'stopped' : 'failed', message: error.message };
+    }
+  }
+}
+
+function percent(fraction: number): string {
+  return `${(fraction * 100).toFixed(1)} %`;
+}
+
+/** The innermost failure is the one that says what happened; those around it only say that something did. */
+function runFailed(runId: string, error: WorkflowFailedError): RunFailedError {
+  let cause: Error | undefined = error.cause;
+  while (cause?.cause instanceof Error) cause = cause.cause;
+  if (cause instanceof CancelledFailure) return new RunFailedError('Cancelled', `The run "${runId}" was stopped.`, { cause: error });
+  if (cause instanceof TerminatedFailure) return new RunFailedError('Terminated', `The run "${runId}" was ended from outside: ${cause.message}`, { cause: error });
+  const failure = cause instanceof ApplicationFailure ? (cause.type ?? 'Unknown') : 'Unknown';
+  return new RunFailedError(failure, cause?.message ?? error.message, { cause: error });
+}
+
+function searchAttributes({ runId, cluster, spec }: FineTuneInput): SearchAttributePair[] {
+  const pair = (name: SearchAttributeName, value: string): SearchAttributePair => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value });
+  return [
+    pair('AnnealRun', runId),
+    pair('AnnealName', spec.name),
+    pair('AnnealModel', spec.publish.model),
+    pair('AnnealCluster', cluster),
+  ];
+}

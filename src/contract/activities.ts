@@ -1,0 +1,211 @@
+/** Input and output of every activity: plain JSON, small; lists live in the store, digests in histories. */
+import type { ArtifactName, StageName } from '../plan/plan.js';
+import type { RunFact } from '../plan/run-log.js';
+import type { RunSpec } from '../spec/run.js';
+import type { LeaseOwner } from '../plan/hosts.js';
+
+/** A set of files in the store; its digest is that of its manifest, and only what the manifest names is believed. */
+export interface FileSetRef {
+  readonly prefix: string;
+  readonly manifestKey: string;
+  readonly digest: string;
+}
+
+/** What a stage hands on. `facts` are small numbers and texts for people and for the gate. */
+export interface StageResult {
+  readonly artifacts: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
+  readonly facts: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** One thing with a resume point of its own: a stage, or one of the two sources that fetch brings. */
+export type StageItem = StageName | 'fetch-model' | 'fetch-data';
+
+export interface OpenRunInput {
+  readonly runId: string;
+  readonly cluster: string;
+  readonly spec: RunSpec;
+}
+/** The part of the plan that the workflow itself needs. */
+export interface RunOpening {
+  readonly planDigest: string;
+  readonly hosts: number;
+  readonly npusPerHost: number;
+  readonly runtime: 'cpu' | 'ascend';
+  readonly iterations: number;
+  readonly saveEveryIterations: number;
+  readonly keepCheckpoints: number;
+  readonly reportingNode: number;
+  readonly inputs: Readonly<Record<StageName, readonly ArtifactName[]>>;
+  readonly minimumAccuracy: number;
+  readonly publishAs: string;
+  readonly timing: Timing;
+}
+/** Time limits that belong to the cluster, not to the code: a laptop notices in seconds, production outlives a server upgrade. */
+export interface Timing {
+  /** A silent activity is scheduled anew after this long. */
+  readonly heartbeatSeconds: number;
+  /** How long a host may take to pick up work again before it counts as lost. */
+  readonly attachSeconds: number;
+}
+
+export interface FindResumePointInput {
+  readonly runId: string;
+  readonly item: StageItem;
+  /** Digests of the stage's inputs, by artifact name. */
+  readonly inputs: Readonly<Partial<Record<ArtifactName, string>>>;
+  /** For fetch: what the source holds at this moment, so that a changed source has another key. */
+  readonly fingerprint?: string;
+}
+export interface ResumePointLookup {
+  readonly stageKey: string;
+  /** The number under which a new result is recorded. */
+  readonly nextNumber: number;
+  readonly found?: StageResult;
+  /** The run that made what was found. */
+  readonly foundRunId?: string;
+  /** Why a recorded result was not believed, e.g. a flipped byte. */
+  readonly rejected?: string;
+}
+export interface RecordResumePointInput {
+  readonly runId: string;
+  readonly stageKey: string;
+  readonly number: number;
+  readonly result: StageResult;
+}
+
+export interface AppendRunFactInput {
+  readonly runId: string;
+  readonly number: number;
+  readonly fact: RunFact;
+}
+
+export interface WatchSavesInput {
+  readonly runId: string;
+  readonly generation: number;
+  /** Only saves after this iteration are of interest. */
+  readonly afterIteration: number;
+  /** Look once and return, instead of waiting for the next save. */
+  readonly once: boolean;
+}
+export interface CompleteSave {
+  readonly iteration: number;
+  readonly checkpoint: FileSetRef;
+}
+
+export interface PickHostInput {
+  readonly cluster: string;
+  readonly runtime: 'cpu' | 'ascend';
+  /** Hosts that were tried and failed. */
+  readonly except: readonly string[];
+}
+
+export interface PromoteInput {
+  readonly runId: string;
+  readonly model: string;
+  readonly published: FileSetRef;
+  readonly weightsDigest: string;
+  readonly accuracy: number;
+}
+export interface Promotion {
+  readonly number: number;
+}
+
+/** The activity asks the pool itself for its hosts and owners, so that it need not be restarted when they change. */
+export interface WatchHostsInput {
+  readonly cluster: string;
+}
+/** What has changed since the pool's own view; `ended` are owners of leases whose workflow has closed. */
+export interface HostChanges {
+  readonly live: readonly string[];
+  readonly lost: readonly string[];
+  readonly ended: readonly LeaseOwner[];
+}
+
+/** Activities of the control worker. */
+export interface ControlActivities {
+  openRun(input: OpenRunInput): Promise<RunOpening>;
+  findResumePoint(input: FindResumePointInput): Promise<ResumePointLookup>;
+  recordResumePoint(input: RecordResumePointInput): Promise<void>;
+  readRunLog(input: { readonly runId: string }): Promise<readonly RunFact[]>;
+  appendRunFact(input: AppendRunFactInput): Promise<void>;
+  watchSaves(input: WatchSavesInput): Promise<CompleteSave | null>;
+  pickHost(input: PickHostInput): Promise<string>;
+  promote(input: PromoteInput): Promise<Promotion>;
+  watchHosts(input: WatchHostsInput): Promise<HostChanges>;
+}
+
+export interface SourceInput {
+  readonly runId: string;
+  readonly item: 'fetch-model' | 'fetch-data';
+}
+export interface StageInput {
+  readonly runId: string;
+  readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
+}
+
+/** One generation of a gang as every node of it sees it. */
+export interface GangInput {
+  readonly runId: string;
+  readonly generation: number;
+  readonly nodeRank: number;
+}
+export interface StageInInput extends GangInput {
+  readonly fence: number;
+  readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
+  /** Where training goes on from: a committed checkpoint, or the converted model at iteration 0. */
+  readonly resumeFrom: { readonly iteration: number; readonly checkpoint: FileSetRef } | null;
+}
+export interface TrainRankInput extends GangInput {
+  readonly fence: number;
+  readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
+  readonly masterAddress: string;
+  readonly masterPort: number;
+  readonly resumeIteration: number;
+}
+export interface TrainRankResult {
+  /** The iteration that the trainer reached; on nodes that do not report iterations, that of the last save. */
+  readonly iteration: number;
+  readonly loss?: number;
+}
+/** What a trainer's heartbeat says: small, for the Pending Activities page and for `anneal watch`. */
+export interface TrainProgress {
+  readonly host: string;
+  readonly phase: 'starting' | 'training' | 'saving' | 'shipping' | 'done';
+  readonly generation: number;
+  readonly iteration: number;
+  readonly iterations: number;
+  readonly loss?: number;
+  /** Seconds since the trainer last said anything. */
+  readonly quietSeconds: number;
+  readonly shippedIteration: number;
+  readonly pid?: number;
+}
+/** What the heartbeat of a shorter stage says. */
+export interface StageProgress {
+  readonly host: string;
+  readonly message: string;
+  readonly done?: number;
+  readonly total?: number;
+}
+
+export interface StopTrainerResult {
+  readonly stopped: readonly number[];
+}
+
+/** Activities of an agent's `io` queue. */
+export interface IoActivities {
+  fingerprintSource(input: SourceInput): Promise<{ readonly fingerprint: string }>;
+  fetchSource(input: SourceInput): Promise<StageResult>;
+  convertModel(input: StageInput): Promise<StageResult>;
+  prepareData(input: StageInput): Promise<StageResult>;
+  publishModel(input: StageInput): Promise<StageResult>;
+  stageIn(input: StageInInput): Promise<void>;
+  openRendezvous(input: GangInput): Promise<{ readonly port: number }>;
+  stopTrainer(input: GangInput): Promise<StopTrainerResult>;
+}
+
+/** Activities of an agent's `npu` queue. */
+export interface NpuActivities {
+  trainRank(input: TrainRankInput): Promise<TrainRankResult>;
+  evaluateModel(input: StageInput & { readonly fence: number }): Promise<StageResult>;
+}

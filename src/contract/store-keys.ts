@@ -1,0 +1,27 @@
+/** Where things lie in the store (design: "immutable files and create-once facts"). One place, so that no key is spelled twice. */
+
+export const runFolder = (runId: string): string => `runs/${runId}/`;
+export const specKey = (runId: string): string => `${runFolder(runId)}spec.json`;
+export const planKey = (runId: string): string => `${runFolder(runId)}plan.json`;
+export const runLogPrefix = (runId: string): string => `${runFolder(runId)}log/`;
+export const resumePrefix = (stageKey: string): string => `resume/${stageKey}/`;
+export const promotionPrefix = (model: string): string => `models/${model}/`;
+
+/** One folder per generation: iterations return after a roll-back, generations do not. */
+export const generationFolder = (runId: string, generation: number): string =>
+  `${runFolder(runId)}checkpoints/g${String(generation)}/`;
+export const checkpointPrefix = (runId: string, generation: number, iteration: number): string =>
+  `${generationFolder(runId, generation)}iter_${String(iteration).padStart(7, '0')}/`;
+
+/** Beside a checkpoint's files: node 0's word that the iteration is saved, each node's list, and the whole. */
+export const savedName = 'SAVED.json';
+export const nodeManifestName = (nodeRank: number): string => `node-${String(nodeRank)}.json`;
+export const checkpointManifestName = 'manifest.json';
+
+/** Chunks of a log, named by the offset of their first byte, so that a chunk sent twice is the same object. */
+export const logChunkKey = (runId: string, log: string, offset: number): string =>
+  `${runFolder(runId)}logs/${log}/${String(offset).padStart(12, '0')}.log`;
+/** What a trainer prints and measures, by generation and node. */
+export const trainLogName = (generation: number, nodeRank: number): string =>
+  `train-g${String(generation)}-node${String(nodeRank)}`;
+export const metricsLogName = (generation: number): string => `metrics-g${String(generation)}`;

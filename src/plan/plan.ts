@@ -1,0 +1,151 @@
+/** The plan: everything derived from a spec before anything starts. What `anneal plan` prints is what the agents run. */
+
+/**
+ * What only a lease, a host or an earlier stage knows. Each hole is filled by the agent at launch:
+ * - `work`           the folder of this stage (train: of this generation) on the host
+ * - `trainerHome`    the folder that holds the trainer's entry scripts
+ * - `baseModel` `converted` `dataset` `trained` `published`  verified local copies of earlier stages' artifacts
+ * - `sourceData`     the fetched data set
+ * - `load` `save`    the generation's read-only load folder and its fresh save folder
+ * - `masterAddress` `masterPort` `nodeRank`  the rendezvous of this generation
+ */
+export type HoleName =
+  | 'work'
+  | 'trainerHome'
+  | 'baseModel'
+  | 'sourceData'
+  | 'converted'
+  | 'dataset'
+  | 'trained'
+  | 'published'
+  | 'load'
+  | 'save'
+  | 'masterAddress'
+  | 'masterPort'
+  | 'nodeRank';
+
+/** A text, or a text with one hole: `{hole: 'dataset', then: '/train.jsonl'}`. */
+export type Argument = string | Hole;
+export interface Hole {
+  readonly hole: HoleName;
+  readonly then?: string;
+}
+
+/** A program and its arguments as an array, never a shell line. `program` is looked up in the runtime's own `bin` first. */
+export interface CommandPlan {
+  readonly program: string;
+  readonly args: readonly Argument[];
+  readonly env: Readonly<Record<string, Argument>>;
+  readonly cwd: Argument;
+  /** What the program is answered on its standard input; left out, it gets none. */
+  readonly stdin?: string;
+}
+
+/** A JSON file that the agent writes below `work` before the command starts; holes may stand for any string in it. */
+export interface FilePlan {
+  readonly path: string;
+  readonly content: JsonWithHoles;
+}
+export type JsonWithHoles =
+  | string
+  | number
+  | boolean
+  | null
+  | Hole
+  | readonly JsonWithHoles[]
+  | { readonly [key: string]: JsonWithHoles };
+
+export type StageName = 'fetch' | 'convert' | 'prepare' | 'train' | 'publish' | 'evaluate';
+export const STAGE_NAMES: readonly StageName[] = ['fetch', 'convert', 'prepare', 'train', 'publish', 'evaluate'];
+
+/** What a stage reads: the results of earlier stages by name. `fetch` yields two, hence `model` and `data`. */
+export type ArtifactName = 'model' | 'data' | 'converted' | 'dataset' | 'checkpoint' | 'published' | 'evaluation';
+
+export interface StagePlan {
+  readonly stage: StageName;
+  /** Artifacts whose digests enter the stage key, in this order. */
+  readonly inputs: readonly ArtifactName[];
+  /** What else enters the stage key: every value that changes the result, and nothing that does not. */
+  readonly parameters: JsonWithHoles;
+  readonly files: readonly FilePlan[];
+  /** Run one after another; for `train` the one command of every node. */
+  readonly commands: readonly CommandPlan[];
+}
+
+/** One process of the gang. Layer numbers count from 0 in the whole tower; `layers` is [first, past the last]. */
+export interface RankPlan {
+  readonly rank: number;
+  readonly nodeRank: number;
+  readonly localRank: number;
+  readonly vision?: RankShare;
+  readonly language?: RankShare;
+}
+export interface RankShare {
+  readonly tensorRank: number;
+  readonly contextRank: number;
+  readonly pipelineStage: number;
+  readonly dataRank: number;
+  readonly layers: readonly [number, number];
+}
+
+/** A file of a checkpoint, relative to its `iter_…` folder, the node that writes it, and the nodes that read it on restore. */
+export interface CheckpointFile {
+  readonly path: string;
+  readonly writtenBy: number;
+  readonly readBy: readonly number[];
+}
+
+export interface GangPlan {
+  readonly hosts: number;
+  readonly npusPerHost: number;
+  readonly worldSize: number;
+  readonly ranks: readonly RankPlan[];
+  readonly checkpointFiles: readonly CheckpointFile[];
+  /** Files of the converted model that each node needs at the first start, relative to its `release` folder. */
+  readonly releaseFiles: readonly CheckpointFile[];
+  /** The node whose trainer reports iterations (Megatron: the one that holds the last rank). */
+  readonly reportingNode: number;
+  readonly iterations: number;
+  readonly saveEveryIterations: number;
+  readonly keepCheckpoints: number;
+}
+
+export interface Plan {
+  readonly version: 1;
+  readonly name: string;
+  readonly runtime: 'cpu' | 'ascend';
+  readonly gang: GangPlan;
+  readonly stages: Readonly<Record<StageName, StagePlan>>;
+  readonly gate: { readonly minimumAccuracy: number };
+  readonly publishAs: string;
+}
+
+/** The value of every hole that a command may have, on one host. */
+export type HoleValues = Readonly<Partial<Record<HoleName, string>>>;
+
+/** Fills one argument; a hole that has no value is a mistake of ours, and the message names it. */
+export function fillArgument(argument: Argument, values: HoleValues): string {
+  if (typeof argument === 'string') return argument;
+  const value = values[argument.hole];
+  if (value === undefined) throw new Error(`The plan needs "${argument.hole}" here, but this stage was not given it.`);
+  return value + (argument.then ?? '');
+}
+
+/** Fills the holes of a JSON document. */
+export function fillJson(content: JsonWithHoles, values: HoleValues): unknown {
+  if (Array.isArray(content)) return content.map((item: JsonWithHoles) => fillJson(item, values));
+  if (content === null || typeof content !== 'object') return content;
+  if (isHole(content)) return fillArgument(content, values);
+  return Object.fromEntries(
+    Object.entries(content).map(([key, item]) => [key, fillJson(item as JsonWithHoles, values)]),
+  );
+}
+
+/** How a hole is shown to a person, e.g. `{dataset}/train.jsonl`. */
+export function showArgument(argument: Argument): string {
+  return typeof argument === 'string' ? argument : `{${argument.hole}}${argument.then ?? ''}`;
+}
+
+function isHole(content: object): content is Hole {
+  return 'hole' in content;
+}

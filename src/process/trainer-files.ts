@@ -1,0 +1,159 @@
+/**
+ * The files by which agent and supervisor know of each other: one folder for each generation and node rank, on a local disk.
+ * `supervisor.py` lists them. Whoever creates `state.json` first decides whether the trainer ever starts.
+ */
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import type { TrainerMarker } from './marker.js';
+import { processIdentity } from './proc.js';
+
+const supervisorState = z.union([
+  processIdentity.extend({ trainer: z.number().int().nullable() }),
+  z.object({ revoked: z.literal(true) }),
+]);
+
+const exitReport = z.object({
+  /**
+   * `exited` by itself · `stopped` on request · `lease` ran out · `failed-to-start` (there was no trainer) ·
+   * `supervisor-error` · `supervisor-lost`: it was killed, and what it left was swept by the agent.
+   */
+  reason: z.enum(['exited', 'stopped', 'lease', 'failed-to-start', 'supervisor-error', 'supervisor-lost']),
+  /** The launcher's exit code, negative = the signal that ended it, null = unknown. torchrun's is not the truth. */
+  rc: z.number().int().nullable(),
+  /** Pids that had to be killed after the launcher's end. */
+  swept: z.array(z.number().int()),
+  /** Pids that survived SIGKILL for 10 s: while there are any, the host must not be used. */
+  left: z.array(z.number().int()),
+  at: z.string(),
+  detail: z.string(),
+});
+
+export type SupervisorState = Readonly<z.infer<typeof supervisorState>>;
+export type ExitReport = Readonly<z.infer<typeof exitReport>>;
+
+export interface StopRequest {
+  /** 0 = SIGKILL at once. A later request with 0 ends an earlier one's grace. */
+  readonly graceMs: number;
+  /** Who gets the SIGTERM. `workers` (default) spares torchrun, which would kill them after 30 s. */
+  readonly to?: 'workers' | 'launcher';
+}
+
+/** `<root>/<run>/<generation>/<node rank>`. Throws for a run id that could leave the root. */
+export function trainerDir(root: string, marker: TrainerMarker): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(marker.runId)) {
+    throw new Error(
+      `The run id ${JSON.stringify(marker.runId)} cannot name a folder: use letters, digits, dot, dash and underscore.`,
+    );
+  }
+  return join(root, marker.runId, String(marker.generation), String(marker.nodeRank));
+}
+
+/** All folders under the root in which a launch was ever recorded; for a starting agent. */
+export async function listTrainerDirs(root: string): Promise<readonly string[]> {
+  const entries = await readdir(root, { recursive: false }).catch(() => []);
+  const found: string[] = [];
+  for (const run of entries) {
+    for (const generation of await readdir(join(root, run)).catch(() => [])) {
+      for (const rank of await readdir(join(root, run, generation)).catch(() => [])) {
+        const dir = join(root, run, generation, rank);
+        if (await exists(join(dir, 'record.json'))) found.push(dir);
+      }
+    }
+  }
+  return found;
+}
+
+/** Renews the lease: `seconds` of the monotonic clock at which the heartbeat that was acknowledged had been *sent*. */
+export async function renewLease(dir: string, seconds: number): Promise<void> {
+  await replaceFile(join(dir, 'lease'), seconds.toFixed(6));
+}
+
+/** Asks the supervisor to end its trainer. Idempotent. */
+export async function requestStop(dir: string, request: StopRequest): Promise<void> {
+  await replaceFile(join(dir, 'stop'), JSON.stringify({ to: 'workers', ...request }));
+}
+
+/** Keeps the task token (base64) of the attempt that watches, so that the next agent can fail it at its start. */
+export async function writeToken(dir: string, token: string): Promise<void> {
+  await replaceFile(join(dir, 'token'), token, { durable: true });
+}
+
+export async function readToken(dir: string): Promise<string | undefined> {
+  return (await readText(join(dir, 'token')))?.trim();
+}
+
+export async function readState(dir: string): Promise<SupervisorState | undefined> {
+  return readJson(join(dir, 'state.json'), supervisorState);
+}
+
+export async function readExit(dir: string): Promise<ExitReport | undefined> {
+  return readJson(join(dir, 'exit.json'), exitReport);
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Replaces a file whole. `durable`: it survives a power cut. */
+export async function replaceFile(path: string, text: string, { durable = false, mode = 0o644 } = {}): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  await writeFile(temporary, text, { mode, flush: durable });
+  await rename(temporary, path);
+  if (durable) await syncFolder(dirname(path));
+}
+
+/** Creates a file with all its content, durably, or gives false when it is there already. */
+export async function createFile(path: string, text: string): Promise<boolean> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  await writeFile(temporary, text, { flush: true });
+  try {
+    await link(temporary, path);
+    await syncFolder(dirname(path));
+    return true;
+  } catch (error) {
+    if (isCode(error, 'EEXIST')) return false;
+    throw error;
+  } finally {
+    await unlink(temporary);
+  }
+}
+
+/** Reads a JSON file of known shape; `undefined` when it is not there. Throws for any other content. */
+export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  const text = await readText(path);
+  if (text === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new Error(
+      `The file ${path} is damaged: it must hold what the supervisor writes. Remove its generation's folder.`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  await folder.sync().finally(() => folder.close());
+}
+
+export function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

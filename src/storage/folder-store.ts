@@ -1,0 +1,175 @@
+/**
+ * The object store in a local folder. An object appears by `link()` from a synced temporary file on the same file system: the kernel
+ * lets exactly one of any number of processes win, and a process killed anywhere before leaves nothing that a reader could see.
+ */
+import { constants } from 'node:fs';
+import { lstat, open, readFile, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Readable } from 'node:stream';
+import { orUndefined, syncFolder, writeNewFile } from './disk.js';
+import { StoreError, isErrno, storeErrorOf } from './errors.js';
+import { FolderRoot } from './folder-root.js';
+import type { FileDigest } from './hash-pool.js';
+import { sha256File } from './hashing.js';
+import { checkKey, checkPrefix } from './keys.js';
+import type {
+  CreateOutcome,
+  FileTransferOptions,
+  ObjectHead,
+  ObjectInfo,
+  ObjectStore,
+  TransferOptions,
+} from './object-store.js';
+import { digestMismatch, fill, matches, receiveFile } from './transfer.js';
+
+export interface FolderStoreOptions {
+  /** Age since the last write at which a temporary file counts as left behind by a killed process. Default one day. */
+  readonly temporaryMaxAgeMs?: number;
+}
+
+const oneDayMs = 24 * 60 * 60 * 1000;
+/** Read size of a stream: the default of 64 KiB costs a fifth of the speed. */
+const readBytes = 1024 * 1024;
+
+export class FolderStore implements ObjectStore {
+  readonly url: string;
+  readonly #root: FolderRoot;
+
+  /** Touches nothing yet; the first call creates the folder if need be and sweeps old temporary files. */
+  constructor(folder: string, options: FolderStoreOptions = {}) {
+    this.#root = new FolderRoot(folder, options.temporaryMaxAgeMs ?? oneDayMs);
+    this.url = this.#root.url;
+  }
+
+  async create(
+    key: string,
+    body: Uint8Array | string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<CreateOutcome> {
+    return this.#act(`create ${this.#name(key)}`, options.signal, async () => {
+      const place = await this.#root.placeForWriting(key);
+      const bytes = Buffer.from(body);
+      if (place.stats !== undefined) return this.#compare(key, place.path, bytes);
+      const isMine = await this.#root.withTemporary(async (temporary) => {
+        await writeNewFile(temporary, bytes);
+        return this.#root.reveal(temporary, place.path);
+      });
+      return isMine ? 'created' : this.#compare(key, place.path, bytes);
+    });
+  }
+
+  async read(key: string): Promise<Buffer | undefined> {
+    return this.#act(`read ${this.#name(key)}`, undefined, async () => {
+      const { path, stats } = await this.#root.place(key);
+      return stats?.isFile() === true ? orUndefined(readFile(path)) : undefined;
+    });
+  }
+
+  async head(key: string): Promise<ObjectHead | undefined> {
+    return this.#act(`look at ${this.#name(key)}`, undefined, async () => {
+      const { stats } = await this.#root.place(key);
+      return stats?.isFile() === true ? { sizeBytes: stats.size } : undefined;
+    });
+  }
+
+  async digest(key: string, { signal, onProgress }: TransferOptions = {}): Promise<FileDigest | undefined> {
+    return this.#act(`hash ${this.#name(key)}`, signal, async () => {
+      const { path, stats } = await this.#root.place(key);
+      if (stats?.isFile() !== true) return undefined;
+      const bytesTotal = stats.size;
+      return sha256File(path, { signal, onProgress: (bytesDone) => onProgress?.({ bytesDone, bytesTotal }) });
+    });
+  }
+
+  async *list(prefix: string): AsyncGenerator<ObjectInfo> {
+    checkPrefix(prefix);
+    try {
+      yield* this.#root.walk(prefix);
+    } catch (error) {
+      throw storeErrorOf(error, `list ${JSON.stringify(prefix)} in ${this.url}`);
+    }
+  }
+
+  async putFile(key: string, path: string, options: FileTransferOptions): Promise<'created' | 'same'> {
+    return this.#act(`store ${path} as ${this.#name(key)}`, options.signal, async () => {
+      const place = await this.#root.placeForWriting(key);
+      if (place.stats === undefined) {
+        const isMine = await this.#root.withTemporary(async (temporary) => {
+          const found = await fill({ openAt: () => openSource(path) }, temporary, 0, options);
+          if (!matches(found, options)) throw digestMismatch(`file ${path}`, options, found);
+          return this.#root.reveal(temporary, place.path);
+        });
+        if (isMine) return 'created';
+      }
+      const existing = await this.digest(key, options);
+      if (existing !== undefined && matches(existing, options)) return 'same';
+      throw new StoreError(
+        'Conflict',
+        `The ${this.#name(key)} already holds other bytes (SHA-256 ${existing?.sha256 ?? 'unknown'}) than ${path} (${options.sha256}); ` +
+          'an object is never overwritten. Use a new key.',
+      );
+    });
+  }
+
+  async getFile(key: string, path: string, options: FileTransferOptions): Promise<void> {
+    checkKey(key);
+    await receiveFile({ what: this.#name(key), path, openAt: (start) => this.openRead(key, { start }) }, options);
+  }
+
+  async openRead(key: string, range: { readonly start?: number; readonly end?: number } = {}): Promise<Readable> {
+    return this.#act(`read ${this.#name(key)}`, undefined, async () => {
+      const { path, stats } = await this.#root.place(key);
+      const start = range.start ?? 0;
+      const end = Math.min(range.end ?? Infinity, stats?.size ?? 0);
+      if (stats?.isFile() !== true) throw new StoreError('NotFound', `There is no ${this.#name(key)}.`);
+      if (start >= end) return Readable.from([]);
+      const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      return handle.createReadStream({ start, end: end - 1, highWaterMark: readBytes });
+    });
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.#act(`delete ${this.#name(key)}`, undefined, async () => {
+      const { path, stats } = await this.#root.place(key);
+      if (stats?.isFile() !== true) return;
+      // Folders that become empty stay: removing one would race with a writer that is about to link into it.
+      await orUndefined(unlink(path));
+      await syncFolder(dirname(path));
+    });
+  }
+
+  #name(key: string): string {
+    return `object ${JSON.stringify(key)} in ${this.url}`;
+  }
+
+  async #act<T>(tried: string, signal: AbortSignal | undefined, action: () => Promise<T>): Promise<T> {
+    try {
+      signal?.throwIfAborted();
+      return await action();
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw storeErrorOf(error, tried);
+    }
+  }
+
+  async #compare(key: string, path: string, bytes: Buffer): Promise<'same' | 'different'> {
+    const stats = await orUndefined(lstat(path));
+    if (stats !== undefined && stats.size !== bytes.byteLength) return 'different';
+    const existing = await orUndefined(readFile(path));
+    if (existing === undefined)
+      throw new StoreError('Unavailable', `The ${this.#name(key)} was deleted while it was created; try again.`);
+    // Its writer may not have come to this yet, and `same` promises a durable object.
+    await syncFolder(dirname(path));
+    return existing.equals(bytes) ? 'same' : 'different';
+  }
+}
+
+async function openSource(path: string): Promise<Readable> {
+  try {
+    return (await open(path, 'r')).createReadStream({ highWaterMark: readBytes });
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR'))
+      throw new StoreError('NotFound', `There is no file ${path} to store.`, error);
+    throw error;
+  }
+}

@@ -1,0 +1,134 @@
+/** The agent: one per host, for life under its lock; two workers, one for the NPUs and one for staging, stopping and looking. */
+import { mkdir, readFile } from 'node:fs/promises';
+import { ApplicationFailure } from '@temporalio/common';
+import { ActivityNotFoundError, type Client } from '@temporalio/client';
+import { Worker, type NativeConnection } from '@temporalio/worker';
+import { createHostActivities } from '../activities/host/index.js';
+import type { HostDeps } from '../activities/host/deps.js';
+import { agentLockFile, trainersFolder } from '../activities/host/work-folders.js';
+import { SIGNALS, WORKFLOW_TYPES, type HostPoolInput } from '../contract/messages.js';
+import { agentIdentity, controlQueue, ioQueue, npuQueue, poolWorkflowId } from '../contract/names.js';
+import type { HostFacts } from '../plan/hosts.js';
+import { takeAgentLock } from '../process/host-lock.js';
+import { inheritedEnvironment } from '../process/marker.js';
+import { bootId } from '../process/proc.js';
+import { findTrainer } from '../process/supervisor.js';
+import { listTrainerDirs, readToken } from '../process/trainer-files.js';
+import type { AgentConfig } from './config.js';
+import { connect, installRuntime, openStore } from './runtime.js';
+
+/** The lease gives exclusivity; the spare slot keeps an attempt that is just ending from blocking the next one. */
+const NPU_SLOTS = 2;
+const IO_SLOTS = 8;
+
+/** Resolves when the agent has been asked to end and has; trainers live on. Throws when another agent of this name lives. */
+export async function runAgent(config: AgentConfig, version: string): Promise<void> {
+  await mkdir(config.workRoot, { recursive: true });
+  const lock = await takeAgentLock(agentLockFile(config.workRoot), config.name);
+  if (lock.kind === 'busy') throw new Error(lock.message);
+  try {
+    installRuntime();
+    const { connection, client } = await connect(config.temporal);
+    try {
+      const facts = await factsOf(config, version);
+      await endLastAttempts(config.workRoot, client);
+      const workers = await createWorkers(config, facts, connection, client);
+      // Another agent may hold the host from then on, so this one ends; trainers live on.
+      lock.lock.lost.addEventListener('abort', () => {
+        for (const worker of workers) worker.shutdown();
+      });
+      await register(config.cluster, facts, client);
+      await Promise.all(workers.map((worker) => worker.run()));
+    } finally {
+      await connection.close();
+    }
+  } finally {
+    await lock.lock.release();
+  }
+}
+
+async function createWorkers(
+  config: AgentConfig,
+  facts: HostFacts,
+  connection: NativeConnection,
+  client: Client,
+): Promise<readonly Worker[]> {
+  const deps: HostDeps = {
+    cluster: config.cluster,
+    facts,
+    client,
+    store: openStore(config.store),
+    workRoot: config.workRoot,
+    runtimeBin: config.runtimeBin,
+    trainerHome: config.trainerHome,
+    environment: inheritedEnvironment(process.env),
+    leaseTtlSeconds: config.leaseTtlSeconds,
+    graceSeconds: config.graceSeconds,
+  };
+  const { io, npu } = createHostActivities(deps);
+  const common = {
+    connection,
+    namespace: config.temporal.namespace,
+    identity: agentIdentity(config.cluster, config.name, process.pid),
+    // A cancel arrives with the answer to a beat: seconds, also when the heartbeat's limit is lenient.
+    maxHeartbeatThrottleInterval: '2 seconds',
+  } as const;
+  return [
+    await Worker.create({
+      ...common,
+      taskQueue: npuQueue(config.cluster, config.name),
+      activities: { ...npu },
+      maxConcurrentActivityTaskExecutions: NPU_SLOTS,
+      shutdownGraceTime: 0, // detaching takes milliseconds, and the trainer does not notice
+    }),
+    await Worker.create({
+      ...common,
+      taskQueue: ioQueue(config.cluster, config.name),
+      activities: { ...io },
+      maxConcurrentActivityTaskExecutions: IO_SLOTS,
+      shutdownGraceTime: '5 seconds', // short duties end well; long ones go on from their resume point elsewhere
+    }),
+  ];
+}
+
+async function factsOf({ name, address, npus, runtime }: AgentConfig, version: string): Promise<HostFacts> {
+  const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
+  return {
+    ...{ name, address, npus, runtime, version },
+    machineId: machineId.trim(),
+    bootId: bootId(),
+    agentPid: process.pid,
+    agentStartedAt: new Date().toISOString(),
+  };
+}
+
+/**
+ * Fails the attempts that the agent before us left open, so that the workflow schedules them again at once instead of after
+ * a heartbeat time-out. A token that the server no longer knows is what most of them are.
+ */
+async function endLastAttempts(workRoot: string, client: Client): Promise<void> {
+  for (const dir of await listTrainerDirs(trainersFolder(workRoot))) {
+    if ((await findTrainer(dir)).state !== 'running') continue;
+    const token = await readToken(dir);
+    if (token === undefined) continue;
+    try {
+      const restarted = ApplicationFailure.create({ type: 'AgentRestarted', message: 'The agent has restarted.', nonRetryable: true });
+      await client.activity.fail(Buffer.from(token, 'base64'), restarted);
+    } catch (error) {
+      if (!(error instanceof ActivityNotFoundError)) throw error;
+    }
+  }
+}
+
+/** Starts the pool if it is not there: whoever comes first. */
+async function register(cluster: string, facts: HostFacts, client: Client): Promise<void> {
+  const input: HostPoolInput = { cluster, hosts: [], queue: [] };
+  await client.workflow.signalWithStart(WORKFLOW_TYPES.hostPool, {
+    workflowId: poolWorkflowId(cluster),
+    taskQueue: controlQueue(cluster),
+    args: [input],
+    signal: SIGNALS.registerHost,
+    signalArgs: [facts],
+    staticSummary: `hosts of ${cluster}`,
+  });
+}

@@ -1,0 +1,56 @@
+/** Settings of the two processes, from one YAML file each. Secrets are not among them: the SDKs find those by themselves. */
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+const clusterName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'must be 1 to 41 of a-z, 0-9 and dash');
+const hostName = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9.-]{0,100}$/, 'must be a host name');
+const seconds = z.number('must be a number of seconds').positive('must be greater than 0');
+
+const Temporal = z.strictObject({
+  address: z.string().min(1).describe('host:port of the Temporal server'),
+  namespace: z.string().min(1).default('default'),
+});
+const Store = z.strictObject({ folder: z.string().min(1).describe('A folder that every process of the cluster sees.') });
+
+export const ControlConfig = z.strictObject({
+  cluster: clusterName,
+  temporal: Temporal,
+  store: Store,
+  timing: z
+    .strictObject({
+      heartbeatSeconds: seconds.default(20),
+      attachSeconds: seconds.default(60),
+    })
+    .default({ heartbeatSeconds: 20, attachSeconds: 60 }),
+});
+export type ControlConfig = z.output<typeof ControlConfig>;
+
+export const AgentConfig = z.strictObject({
+  cluster: clusterName,
+  name: hostName,
+  address: z.string().min(1).describe('Where the other hosts of a gang reach this one.'),
+  npus: z.int().positive().max(64),
+  runtime: z.enum(['cpu', 'ascend']),
+  workRoot: z.string().min(1).describe('A folder of this host alone, on a local disk.'),
+  runtimeBin: z.string().min(1).describe('The folder with python, torchrun and mm-convert.'),
+  trainerHome: z.string().min(1).describe("The folder with the trainer's entry scripts."),
+  temporal: Temporal,
+  store: Store,
+  leaseTtlSeconds: seconds.default(600).describe('How long a trainer lives without an answered heartbeat.'),
+  graceSeconds: seconds.default(60).describe('How long a trainer that is asked to stop may take to save.'),
+});
+export type AgentConfig = z.output<typeof AgentConfig>;
+
+/** Reads a settings file; relative paths in it are relative to it. Throws a sentence for each field that is wrong. */
+export async function readConfig<Shape extends z.ZodType>(shape: Shape, file: string): Promise<z.output<Shape>> {
+  const parsed = shape.safeParse(parse(await readFile(file, 'utf8')));
+  if (!parsed.success) throw new Error(`The settings in ${file} cannot work:\n${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** A path of a settings file, absolute. */
+export function fromFile(file: string, path: string): string {
+  return resolve(dirname(file), path);
+}

@@ -1,0 +1,33 @@
+/** The control worker: runs the workflows and the light activities. Stateless; any number may run. */
+import { fileURLToPath } from 'node:url';
+import { Worker } from '@temporalio/worker';
+import { createControlActivities } from '../activities/control/index.js';
+import { controlQueue } from '../contract/names.js';
+import type { ControlConfig } from './config.js';
+import { connect, installRuntime, openStore } from './runtime.js';
+
+/** Made by `npm run build`; bundling at each start would take seconds and 130 MB more. */
+const WORKFLOW_BUNDLE = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
+
+/** Resolves when the worker has been asked to end and has. */
+export async function runControlWorker(config: ControlConfig): Promise<void> {
+  installRuntime();
+  const { connection, client } = await connect(config.temporal);
+  const store = openStore(config.store);
+  const { namespace } = config.temporal;
+  try {
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      taskQueue: controlQueue(config.cluster),
+      workflowBundle: { codePath: WORKFLOW_BUNDLE },
+      activities: createControlActivities({ cluster: config.cluster, namespace, client, store, timing: config.timing }),
+      identity: `control/${config.cluster}@${String(process.pid)}`,
+      // Watching activities are cancelled at once at a shutdown and go on elsewhere.
+      shutdownForceTime: '10 seconds',
+    });
+    await worker.run();
+  } finally {
+    await connection.close();
+  }
+}

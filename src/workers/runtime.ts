@@ -1,0 +1,34 @@
+/** What both processes share: the SDK's runtime, the connection, the store. */
+import { Client } from '@temporalio/client';
+import { NativeConnection, Runtime } from '@temporalio/worker';
+import { FolderStore } from '../storage/folder-store.js';
+import type { ObjectStore } from '../storage/object-store.js';
+
+/** Liveness of hosts is judged by these beats: `SILENT_AFTER_MS` in activities/control/live-agents.ts is 2.5 of them. */
+const WORKER_HEARTBEAT = '5 seconds';
+
+export interface Connected {
+  readonly connection: NativeConnection;
+  readonly client: Client;
+}
+
+/** Call once per process, before any worker. */
+export function installRuntime(): void {
+  Runtime.install({ workerHeartbeatInterval: WORKER_HEARTBEAT, shutdownSignals: ['SIGINT', 'SIGTERM'] });
+}
+
+/** One native connection carries the workers and the client: after a server restart it is back seconds before grpc-js is. */
+export async function connect({
+  address,
+  namespace,
+}: {
+  readonly address: string;
+  readonly namespace: string;
+}): Promise<Connected> {
+  const connection = await NativeConnection.connect({ address });
+  return { connection, client: new Client({ connection, namespace }) };
+}
+
+export function openStore({ folder }: { readonly folder: string }): ObjectStore {
+  return new FolderStore(folder);
+}

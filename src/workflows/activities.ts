@@ -1,0 +1,38 @@
+/** Typed handles to every activity: by queue, with its options and a summary that names the host. */
+import { proxyActivities, proxyLocalActivities, type ActivityOptions } from '@temporalio/workflow';
+import type { ControlActivities, IoActivities, NpuActivities } from '../contract/activities.js';
+import { controlQueue, ioQueue, npuQueue } from '../contract/names.js';
+import { CONTROL, VERIFY, WATCH } from './options.js';
+
+export function control(cluster: string, summary: string): ControlActivities {
+  return proxyActivities<ControlActivities>({ ...CONTROL, taskQueue: controlQueue(cluster), summary });
+}
+
+/** Hashes what it finds in the store. */
+export function verifying(cluster: string, summary: string): ControlActivities {
+  return proxyActivities<ControlActivities>({ ...VERIFY, taskQueue: controlQueue(cluster), summary });
+}
+
+export function watching(cluster: string, summary: string): ControlActivities {
+  return proxyActivities<ControlActivities>({ ...WATCH, taskQueue: controlQueue(cluster), summary });
+}
+
+/**
+ * A commit is one event of history instead of six, since a long run has thousands. The fact's number and body are in
+ * the input, so a local activity that runs twice writes the same object twice, which is harmless.
+ */
+export function committing(): Pick<ControlActivities, 'appendRunFact'> {
+  return proxyLocalActivities<Pick<ControlActivities, 'appendRunFact'>>({
+    startToCloseTimeout: '1 minute',
+    localRetryThreshold: '20 seconds',
+    retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },
+  });
+}
+
+export function onIo(cluster: string, host: string, what: string, options: ActivityOptions): IoActivities {
+  return proxyActivities<IoActivities>({ ...options, taskQueue: ioQueue(cluster, host), summary: `${what} · ${host}` });
+}
+
+export function onNpu(cluster: string, host: string, what: string, options: ActivityOptions): NpuActivities {
+  return proxyActivities<NpuActivities>({ ...options, taskQueue: npuQueue(cluster, host), summary: `${what} · ${host}` });
+}

@@ -1,0 +1,41 @@
+/** Reads what an activity failed of: the type of the contract where one was thrown, else the kind of time-out. */
+import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TimeoutFailure } from '@temporalio/workflow';
+
+/** Types that are not in the contract's table, since no activity throws them: Temporal reports them. */
+export type ObservedFailure = 'Silent' | 'NotPickedUp' | 'TimedOut' | 'Unknown';
+
+export interface FailureFacts {
+  /** A failure type of the contract or an `ObservedFailure`. */
+  readonly type: string;
+  readonly message: string;
+}
+
+export function failureFacts(error: unknown): FailureFacts {
+  if ((error instanceof ActivityFailure || error instanceof ChildWorkflowFailure) && error.cause !== undefined)
+    return failureFacts(error.cause);
+  if (error instanceof TimeoutFailure) return { type: timeoutType(error), message: timeoutMessage(error) };
+  if (error instanceof ApplicationFailure) return { type: error.type ?? 'Unknown', message: error.message };
+  return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
+}
+
+function timeoutType(error: TimeoutFailure): ObservedFailure {
+  switch (error.timeoutType) {
+    case 'HEARTBEAT':
+      return 'Silent';
+    case 'SCHEDULE_TO_START':
+      return 'NotPickedUp';
+    default:
+      return 'TimedOut';
+  }
+}
+
+function timeoutMessage(error: TimeoutFailure): string {
+  switch (error.timeoutType) {
+    case 'HEARTBEAT':
+      return 'The agent has sent no heartbeat within its limit.';
+    case 'SCHEDULE_TO_START':
+      return 'The agent has not taken the work up within its limit.';
+    default:
+      return `The activity exceeded its ${error.timeoutType} limit.`;
+  }
+}

@@ -1,0 +1,172 @@
+/** The chain of one run: per stage a key, a look for a resume point, then skip or run and record. */
+import {
+  ApplicationFailure,
+  defineQuery,
+  defineSignal,
+  executeChild,
+  isCancellation,
+  setHandler,
+} from '@temporalio/workflow';
+import type { FileSetRef, ResumePointLookup, RunOpening, StageItem, StageResult } from '../contract/activities.js';
+import { QUERIES, SIGNALS, type FineTuneInput, type FineTuneResult, type GangMoved, type RunState } from '../contract/messages.js';
+import { trainWorkflowId } from '../contract/names.js';
+import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
+import { control, onNpu, verifying } from './activities.js';
+import { failureFacts } from './failure.js';
+import { withHosts } from './lease.js';
+import { HOST_STAGE } from './options.js';
+import { searchAttribute } from './search-attributes.js';
+import { onSomeHost } from './some-host.js';
+import { RunView } from './run-view.js';
+import { trainGang } from './train-gang.js';
+
+const stateQuery = defineQuery<RunState>(QUERIES.state);
+const gangMoved = defineSignal<[GangMoved]>(SIGNALS.gangMoved);
+
+type Artifacts = Partial<Record<ArtifactName, FileSetRef>>;
+type Facts = StageResult['facts'];
+
+export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
+  const run = new RunView(input);
+  setHandler(stateQuery, () => run.state);
+  setHandler(gangMoved, ({ note, hosts }) => run.show('train', { note, hosts }));
+  try {
+    const opening = await control(input.cluster, 'check the spec, store the plan').openRun(input);
+    run.begin(opening.iterations);
+    const chain = new Chain(input, opening, run);
+    for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
+    const result = await chain.judge();
+    run.end(result.outcome);
+    return { ...result, stages: run.state.stages };
+  } catch (error) {
+    run.end(isCancellation(error) ? 'stopped' : 'failed');
+    if (isCancellation(error) || error instanceof ApplicationFailure) throw error;
+    // The first sentence that a person sees on the run's page must be the root, not "Child Workflow execution failed".
+    const { type, message } = failureFacts(error);
+    throw ApplicationFailure.create({ message, type, nonRetryable: true, ...(error instanceof Error ? { cause: error } : {}) });
+  }
+}
+
+/** Runs the stages of one run and keeps what each has made. */
+class Chain {
+  private readonly input: FineTuneInput;
+  private readonly opening: RunOpening;
+  private readonly view: RunView;
+  private readonly artifacts: Artifacts = {};
+  private facts: Facts = {};
+
+  constructor(input: FineTuneInput, opening: RunOpening, view: RunView) {
+    this.input = input;
+    this.opening = opening;
+    this.view = view;
+  }
+
+  async run(stage: StageName): Promise<void> {
+    if (stage === 'fetch') {
+      await Promise.all([this.fetch('fetch-model'), this.fetch('fetch-data')]);
+      return;
+    }
+    const inputs = this.inputsOf(stage);
+    const digests = Object.fromEntries(Object.entries(inputs).map(([name, ref]) => [name, ref.digest]));
+    await this.findOrMake(stage, stage, { inputs: digests }, () => this.make(stage, inputs));
+  }
+
+  /** What the gate says of the result, and the promotion of one that passes. */
+  async judge(): Promise<Omit<FineTuneResult, 'stages'>> {
+    const { runId, cluster } = this.input;
+    const published = this.artifacts.published;
+    const { baseAccuracy, accuracy, weightsDigest } = this.facts;
+    if (published === undefined || typeof accuracy !== 'number' || typeof weightsDigest !== 'string')
+      throw ApplicationFailure.nonRetryable('The evaluation has no accuracy, so the result cannot be judged.', 'GateFailed');
+    const judged = { runId, baseAccuracy: Number(baseAccuracy), accuracy, weightsDigest, published };
+    if (accuracy < this.opening.minimumAccuracy) return { ...judged, outcome: 'rejected' };
+    const { promote } = control(cluster, `promote to ${this.opening.publishAs}`);
+    const { number } = await promote({ runId, model: this.opening.publishAs, published, weightsDigest, accuracy });
+    return { ...judged, outcome: 'promoted', promotion: number };
+  }
+
+  private async fetch(item: 'fetch-model' | 'fetch-data'): Promise<void> {
+    const { runId, cluster } = this.input;
+    const where = { cluster, runtime: this.opening.runtime };
+    const { fingerprint } = await onSomeHost({ ...where, what: `${item}: what the source holds` }, (io) =>
+      io.fingerprintSource({ runId, item }),
+    );
+    await this.findOrMake('fetch', item, { inputs: {}, fingerprint }, () =>
+      onSomeHost({ ...where, what: item }, (io, host) => {
+        this.view.show('fetch', { hosts: [host] });
+        return io.fetchSource({ runId, item });
+      }),
+    );
+  }
+
+  private async findOrMake(
+    stage: StageName,
+    item: StageItem,
+    by: { readonly inputs: Partial<Record<ArtifactName, string>>; readonly fingerprint?: string },
+    make: () => Promise<StageResult>,
+  ): Promise<void> {
+    const { runId, cluster } = this.input;
+    const look: ResumePointLookup = await verifying(cluster, `${item}: made before?`).findResumePoint({ runId, item, ...by });
+    if (look.found !== undefined) {
+      this.view.reused(stage, look.foundRunId ?? runId);
+      this.keep(look.found);
+      return;
+    }
+    this.view.made(stage, look.rejected ?? '');
+    const result = await make();
+    const { stageKey, nextNumber: number } = look;
+    await control(cluster, `${item}: record the result`).recordResumePoint({ runId, stageKey, number, result });
+    this.keep(result);
+  }
+
+  private make(stage: Exclude<StageName, 'fetch'>, inputs: Artifacts): Promise<StageResult> {
+    const { runId, cluster } = this.input;
+    const where = { cluster, runtime: this.opening.runtime, what: stage };
+    const on = (host: string): void => this.view.show(stage, { hosts: [host] });
+    switch (stage) {
+      case 'convert':
+        return onSomeHost(where, (io, host) => (on(host), io.convertModel({ runId, inputs })));
+      case 'prepare':
+        return onSomeHost(where, (io, host) => (on(host), io.prepareData({ runId, inputs })));
+      case 'publish':
+        return onSomeHost(where, (io, host) => (on(host), io.publishModel({ runId, inputs })));
+      case 'train':
+        return executeChild(trainGang, {
+          workflowId: trainWorkflowId(runId),
+          args: [{ runId, cluster, opening: this.opening, inputs }],
+          staticSummary: `train ${runId}`,
+          typedSearchAttributes: [searchAttribute('AnnealRun', runId), searchAttribute('AnnealCluster', cluster)] as never,
+        });
+      case 'evaluate':
+        return this.evaluate(inputs);
+    }
+  }
+
+  /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */
+  private evaluate(inputs: Artifacts): Promise<StageResult> {
+    const { runId, cluster } = this.input;
+    const borrowing = { cluster, generation: 0, hosts: 1, npusPerHost: 1, runtime: this.opening.runtime };
+    return withHosts({ ...borrowing, onWaiting: (note) => this.view.show('evaluate', { note }) }, async ({ leases }) => {
+      const lease = leases[0];
+      if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
+      this.view.show('evaluate', { hosts: [lease.host.name], note: '' });
+      const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
+      return npu.evaluateModel({ runId, inputs, fence: lease.fence });
+    });
+  }
+
+  private inputsOf(stage: StageName): Record<string, FileSetRef> {
+    return Object.fromEntries(
+      this.opening.inputs[stage].map((name) => {
+        const ref = this.artifacts[name];
+        if (ref === undefined) throw ApplicationFailure.nonRetryable(`Stage ${stage} needs "${name}", which no earlier stage made.`);
+        return [name, ref];
+      }),
+    );
+  }
+
+  private keep({ artifacts, facts }: StageResult): void {
+    Object.assign(this.artifacts, artifacts);
+    this.facts = { ...this.facts, ...facts };
+  }
+}

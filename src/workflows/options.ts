@@ -1,0 +1,56 @@
+/** Every time-out and retry policy of the product, one table, each with its reason. */
+import type { ActivityOptions } from '@temporalio/workflow';
+import type { Timing } from '../contract/activities.js';
+
+/** Store look-ups and commits on the control queue: seconds when the store answers, retried while it does not. */
+export const CONTROL: ActivityOptions = {
+  startToCloseTimeout: '2 minutes', // one small object; longer means a hung connection
+  retry: { initialInterval: '1 second', maximumInterval: '30 seconds' }, // the store may be away for hours: keep trying
+};
+
+/** Looking for a resume point hashes the whole artifact that it finds, so it may take long and must say that it lives. */
+export const VERIFY: ActivityOptions = {
+  startToCloseTimeout: '6 hours', // 1 TB at 50 MB/s
+  heartbeatTimeout: '1 minute', // it beats every few seconds, also while it hashes
+  retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
+};
+
+/** Watching for something that may take days to happen: the heartbeat is the only limit that means anything. */
+export const WATCH: ActivityOptions = {
+  startToCloseTimeout: '10 days',
+  heartbeatTimeout: '30 seconds', // a dead control worker is replaced within half a minute
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },
+};
+
+/** A host that does not take work up within this time is passed over; its queue belongs to it alone. */
+const PICKED_UP = '1 minute';
+
+/** A stage on one host. Three attempts there go on from where the last one was; then another host is tried. */
+export const HOST_STAGE: ActivityOptions = {
+  startToCloseTimeout: '24 hours', // a 157 GB model over a slow line
+  scheduleToStartTimeout: PICKED_UP,
+  heartbeatTimeout: '1 minute', // beats every few seconds; a minute outlives a restart of the agent
+  retry: { initialInterval: '2 seconds', maximumInterval: '1 minute', maximumAttempts: 3 },
+};
+
+/** Short duties on a host that has a gang: no retry by the server, the gang decides. */
+export const HOST_DUTY: ActivityOptions = {
+  startToCloseTimeout: '5 minutes',
+  scheduleToStartTimeout: PICKED_UP,
+  heartbeatTimeout: '1 minute',
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
+};
+
+/**
+ * A trainer is observed for as long as it runs. One attempt only: the workflow knows why an attempt ended, and schedules
+ * the same work again on the same queue when silence is all it knows.
+ */
+export function observeTrainer(timing: Timing): ActivityOptions {
+  return {
+    startToCloseTimeout: '60 days', // no limit that a training could meet
+    scheduleToStartTimeout: `${String(timing.attachSeconds)} seconds`,
+    heartbeatTimeout: `${String(timing.heartbeatSeconds)} seconds`,
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED', // hosts are free only when the trainers are gone
+    retry: { maximumAttempts: 1 },
+  };
+}

@@ -1,0 +1,105 @@
+/** Gang after gang to the last iteration: a lost host or a dead rank ends one generation, and the next goes on from the last commit. */
+import {
+  ApplicationFailure,
+  defineQuery,
+  defineSignal,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { QUERIES, SIGNALS, type GangMoved, type GangState, type TrainGangInput, type TrainGangResult } from '../contract/messages.js';
+import { foldFact, foldRunLog, lastCommit, type RunFact, type RunLog } from '../plan/run-log.js';
+import { judge, rootCause } from '../plan/verdict.js';
+import { committing, control } from './activities.js';
+import { GangBroken, runGeneration } from './generation.js';
+import { withHosts } from './lease.js';
+import { searchAttribute } from './search-attributes.js';
+import { gangDetails } from './view.js';
+
+const gangQuery = defineQuery<GangState>(QUERIES.gang);
+const gangMoved = defineSignal<[GangMoved]>(SIGNALS.gangMoved);
+
+export async function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
+  const { runId, cluster, opening } = input;
+  let gang: GangState = {
+    generation: 0,
+    hosts: [],
+    committedIteration: 0,
+    iterations: opening.iterations,
+    phase: 'waiting for hosts',
+    incidents: [],
+  };
+  const show = (change: Partial<GangState>): void => {
+    gang = { ...gang, ...change };
+    setCurrentDetails(gangDetails(gang));
+  };
+  setHandler(gangQuery, () => gang);
+
+  let log: RunLog = foldRunLog(await control(cluster, 'what this run has committed').readRunLog({ runId }));
+  const append = async (fact: RunFact): Promise<void> => {
+    await committing().appendRunFact({ runId, number: log.nextNumber, fact });
+    log = foldFact(log, fact);
+    const committedIteration = lastCommit(log)?.iteration ?? 0;
+    if (committedIteration === gang.committedIteration) return;
+    show({ committedIteration });
+    upsertSearchAttributes([searchAttribute('AnnealIteration', committedIteration)]);
+  };
+
+  // Bounded by the verdict: restarts that gain no commit are counted and few.
+  let restartsWithoutProgress = 0;
+  for (;;) {
+    const from = lastCommit(log);
+    if (from !== undefined && from.iteration >= opening.iterations) {
+      show({ phase: 'done' });
+      return {
+        artifacts: { checkpoint: from.checkpoint },
+        facts: { iteration: from.iteration, generation: from.generation, incidents: gang.incidents.length },
+      };
+    }
+    const generation = log.generation + 1;
+    show({ generation, hosts: [], phase: 'waiting for hosts' });
+    try {
+      await withHosts(
+        {
+          cluster,
+          generation,
+          hosts: opening.hosts,
+          npusPerHost: opening.npusPerHost,
+          runtime: opening.runtime,
+          onWaiting: (reason) => void tellParent({ note: reason, hosts: [], generation, iteration: gang.committedIteration }),
+        },
+        async ({ leases }) => {
+          const hosts = leases.map(({ host }) => host.name);
+          show({ hosts });
+          await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
+          upsertSearchAttributes([searchAttribute('AnnealGeneration', generation), searchAttribute('AnnealHosts', hosts)]);
+          await tellParent({ note: `generation ${String(generation)}`, hosts, generation, iteration: from?.iteration ?? 0 });
+          await runGeneration({ input, generation, leases, from, append, show });
+        },
+      );
+    } catch (error) {
+      if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
+      const gained = (lastCommit(log)?.iteration ?? 0) > (from?.iteration ?? 0);
+      restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
+      const root = rootCause(error.failures);
+      if (root === undefined) throw error;
+      const verdict = judge(root, restartsWithoutProgress);
+      const iterationsLost = Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0));
+      const incident = { at: Date.now(), generation, host: root.host, failure: root.type, message: root.message, decision: verdict.why, iterationsLost };
+      show({ incidents: [...gang.incidents, incident] });
+      if (verdict.decision === 'give up') throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, gang.incidents.slice(-10));
+    }
+  }
+
+  /** A parent that is gone needs no news. */
+  async function tellParent(moved: GangMoved): Promise<void> {
+    const { parent } = workflowInfo();
+    if (parent === undefined) return;
+    await getExternalWorkflowHandle(parent.workflowId)
+      .signal(gangMoved, moved)
+      .catch(() => undefined);
+  }
+}

@@ -1,0 +1,53 @@
+/** Specs that the tests of the adapters start from: the laptop's demo and the published InternVL3-8B fine-tune. */
+import { RunSpec } from '../../../src/spec/run.js';
+import type { RunSpecInput } from '../../../src/spec/run.js';
+
+export const demoInput: RunSpecInput = {
+  version: 1,
+  name: 'digits',
+  model: { family: 'internvl3', preset: 'internvl3-tiny', source: { uri: 'file:///data/base' } },
+  data: { source: { uri: 'file:///data/digits' } },
+  runtime: { kind: 'cpu' },
+  layout: { hosts: 2, npusPerHost: 1, distTrain: { vision: { npus: 1 }, language: { npus: 1 } } },
+  training: {
+    iterations: 300,
+    globalBatchSize: 64,
+    microBatchSize: 32,
+    sequenceLength: 48,
+    learningRate: 0.003,
+    warmupIterations: 20,
+  },
+  checkpoint: { everyIterations: 20 },
+  evaluation: { minimumAccuracy: 0.9 },
+  publish: { model: 'digits' },
+};
+
+/** finetune_internvl3_8B.sh on one host of eight NPUs: MBS 1, 64 steps of accumulation, PP4, so DP 2 and GBS 128. */
+export const publishedInput: RunSpecInput = {
+  ...demoInput,
+  name: 'internvl3-8b',
+  model: {
+    family: 'internvl3',
+    preset: 'internvl3-8b',
+    source: { uri: 'file:///data/InternVL3-8B' },
+    freeze: ['vision'],
+    trustRemoteCode: true,
+  },
+  runtime: { kind: 'ascend', mindspeedRelease: '2.2.0' },
+  layout: {
+    hosts: 1,
+    npusPerHost: 8,
+    visionLayersPerStage: [24, 0, 0, 0],
+    languageLayersPerStage: [6, 8, 8, 6],
+  },
+  training: {
+    iterations: 5000,
+    globalBatchSize: 128,
+    microBatchSize: 1,
+    sequenceLength: 4096,
+    learningRate: 2e-5,
+  },
+  checkpoint: { everyIterations: 500 },
+};
+
+export const specOf = (input: RunSpecInput): RunSpec => RunSpec.parse(input);

@@ -1,0 +1,13 @@
+"""Failures that a user can act on: one whole sentence each, and the exit code that goes with them."""
+
+
+class TrainerError(Exception):
+    """Something the trainer cannot go on with (exit code 1); the message says what, where, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(TrainerError):
+    """A command line or a configuration that can never work (exit code 2, as argparse uses)."""
+
+    exit_code = 2
