@@ -9,4 +9,4 @@ die_with_parent(sys.argv)
 from anneal_trainer.train import main  # noqa: E402 - loading torch takes seconds in which the parent may die
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:], dist_train_allowed=True))
+    main(sys.argv[1:], dist_train_allowed=True)

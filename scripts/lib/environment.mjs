@@ -144,7 +144,8 @@ async function checkImports(folder) {
 function removeLeftovers() {
   if (!existsSync(cache)) return;
   for (const name of readdirSync(cache)) {
-    if (name.includes('.partial-')) rmSync(join(cache, name), { recursive: true, force: true, maxRetries: 5, retryDelay: 500 });
+    if (name.includes('.partial-'))
+      rmSync(join(cache, name), { recursive: true, force: true, maxRetries: 5, retryDelay: 500 });
   }
 }
 

@@ -78,6 +78,7 @@ function linkTorchrun(folder) {
  */
 async function cpuIndexAnswers(uv, folder, torch) {
   if (process.env['ANNEAL_TORCH_INDEX'] === 'default') return false;
+  say(`  ${''.padEnd(13)} asking torch's CPU index, for at most ${CPU_INDEX_PATIENCE_MS / 1000} s`);
   const python = join(folder, 'bin/python');
   const flags = ['--dry-run', '--no-deps', '--torch-backend', 'cpu', '--python', python];
   const { code } = await run(uv, ['pip', 'install', ...flags, `torch==${torch}`], {

@@ -110,7 +110,7 @@ export async function checkTrainerPython(program) {
     timeoutMs: IMPORT_TIMEOUT_MS,
   });
   const torch = /^torch (\S+)$/m.exec(result.stdout)?.[1];
-  if (result.code !== 0 || !torch) throw refuse(`which cannot import torch:\n${lastLines(result, 3)}\n`);
+  if (result.code !== 0 || !torch) throw refuse(`which cannot import torch (${lastLines(result, 1).trim()})`);
   if (!isAtLeast(parseVersion(torch), LEAST_TORCH)) throw refuse(`which has torch ${torch}`);
   return { ...python, torch };
 }

@@ -56,7 +56,7 @@ export function run(program, args, { cwd, env = {}, timeoutMs, live = false } = 
 }
 
 const NETWORK_WORDS =
-  /timed? ?out|connection|reset by peer|network|failed to fetch|incomplete|unexpected eof|end of file|error decoding|error sending|temporary failure|dns|50[0234]|429/i;
+  /timed? ?out|connection|reset by peer|network|failed to fetch|incomplete|unexpected eof|end of file|error decoding|error sending|temporary failure|\bdns\b|\b50[0234]\b|\b429\b/i;
 
 /**
  * Whether a program failed for a reason that may be gone in a moment. A wrong hash or a missing version never is.

@@ -7,7 +7,7 @@ const BEAT_MS = 1000;
 
 export interface Reporter {
   /** Replaces the progress that the next beats carry. */
-  say(progress: Omit<StageProgress, 'host'>): void;
+  readonly say: (progress: Omit<StageProgress, 'host'>) => void;
   readonly signal: AbortSignal;
 }
 

@@ -11,7 +11,10 @@ export async function writeRunDocuments(store: ObjectStore, runId: string, spec:
   const body = canonicalJson(plan);
   for (const [key, text] of [[specKey(runId), canonicalJson(spec)] as const, [planKey(runId), body] as const])
     if ((await store.create(key, text)) === 'different')
-      throw failure('FactConflict', `Run ${runId} exists in ${store.url} with another ${key}. Give the new run another id.`);
+      throw failure(
+        'FactConflict',
+        `Run ${runId} exists in ${store.url} with another ${key}. Give the new run another id.`,
+      );
   return sha256Hex(body);
 }
 
@@ -26,6 +29,7 @@ export async function readPlan(store: ObjectStore, runId: string): Promise<Plan>
 
 async function readText(store: ObjectStore, key: string): Promise<string> {
   const bytes = await store.read(key);
-  if (bytes === undefined) throw failure('ArtifactCorrupt', `${key} is missing in ${store.url}; restore it or start the run anew.`);
+  if (bytes === undefined)
+    throw failure('ArtifactCorrupt', `${key} is missing in ${store.url}; restore it or start the run anew.`);
   return bytes.toString('utf8');
 }

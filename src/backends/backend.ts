@@ -1,7 +1,13 @@
 /** The seam between the engine and a training stack: what the activities need to know of it once a plan is made. */
 import type { RuntimeSpec } from '../spec/runtime.js';
 import { cpuProfile } from './cpu/profile.js';
-import { iterationFolder, parseIterationFolder, parseTracker, TRACKER_FILE, trackerText } from './mindspeed/checkpoint.js';
+import {
+  iterationFolder,
+  parseIterationFolder,
+  parseTracker,
+  TRACKER_FILE,
+  trackerText,
+} from './mindspeed/checkpoint.js';
 import type { Tracker } from './mindspeed/checkpoint.js';
 import { classifyExit } from './mindspeed/failure.js';
 import type { ExitEvidence, ExitVerdict } from './mindspeed/failure.js';

@@ -1,5 +1,6 @@
 /** An event of a run as a line for a person. */
 import type { RunEvent } from '../client/index.js';
+import { duration } from '../report/numbers.js';
 
 type Progress = Extract<RunEvent, { type: 'progress' }>;
 
@@ -8,7 +9,7 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
     case 'stage-started':
       return line('>', event.stage, ['started', onHosts(event.hosts), event.note]);
     case 'stage-done':
-      return line('*', event.stage, [`done in ${seconds(event.seconds)}`, onHosts(event.hosts), event.note]);
+      return line('*', event.stage, [`done in ${duration(event.seconds)}`, onHosts(event.hosts), event.note]);
     case 'stage-reused':
       return line('=', event.stage, ['reused', event.note]);
     case 'stage-failed':
@@ -33,7 +34,7 @@ export function showProgress({ stage, host, done, total, loss, etaSeconds, messa
   const facts = [
     done === undefined ? undefined : total === undefined ? String(done) : `${String(done)}/${String(total)}`,
     loss === undefined ? undefined : `loss ${loss.toPrecision(4)}`,
-    etaSeconds === undefined ? undefined : `${seconds(etaSeconds)} left`,
+    etaSeconds === undefined ? undefined : `${duration(etaSeconds)} left`,
     `${message} (${host})`,
   ].filter((fact) => fact !== undefined);
   const text = `  ${stage.padEnd(8)} ${facts.join('  ')}`;
@@ -45,13 +46,6 @@ export function showProgress({ stage, host, done, total, loss, etaSeconds, messa
 function bar(share: number): string {
   const full = Math.round(share * BAR_WIDTH);
   return `[${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}]`;
-}
-
-export function seconds(value: number): string {
-  if (value < 10) return `${value.toFixed(1)} s`;
-  if (value < 120) return `${String(Math.round(value))} s`;
-  if (value < 7200) return `${String(Math.floor(value / 60))} min ${String(Math.round(value % 60))} s`;
-  return `${String(Math.floor(value / 3600))} h ${String(Math.round((value % 3600) / 60))} min`;
 }
 
 function onHosts(hosts: readonly string[]): string {

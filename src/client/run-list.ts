@@ -13,6 +13,8 @@ export interface RunListing {
   readonly stage: string;
   readonly iteration: number | null;
   readonly hosts: readonly string[];
+  /** Equal for runs of the same spec; empty for one that was not started by this SDK. */
+  readonly specDigest: string;
   /** ISO 8601. */
   readonly startedAt: string;
   readonly endedAt: string | null;
@@ -43,6 +45,7 @@ function toListing(info: WorkflowExecutionInfo): RunListing {
     stage: text('AnnealStage'),
     iteration: info.typedSearchAttributes.get(defineSearchAttributeKey('AnnealIteration', 'INT')) ?? null,
     hosts: info.typedSearchAttributes.get(defineSearchAttributeKey('AnnealHosts', 'KEYWORD_LIST')) ?? [],
+    specDigest: typeof info.memo?.['specDigest'] === 'string' ? info.memo['specDigest'] : '',
     startedAt: info.startTime.toISOString(),
     endedAt: info.closeTime?.toISOString() ?? null,
   };

@@ -40,7 +40,7 @@ export class Runs {
     const { spec } = checked;
     const runId = key ?? `${spec.name}-${randomUUID().slice(0, 8)}`;
     const submission = randomUUID();
-    const specDigest = createHash('sha256').update(JSON.stringify(spec)).digest('hex');
+    const specDigest = digestOfSpec(spec);
     const input: FineTuneInput = { runId, cluster: this.#cluster, spec };
     try {
       await this.#client.workflow.start(WORKFLOW_TYPES.fineTune, {
@@ -64,6 +64,13 @@ export class Runs {
     return new RunHandle(this.#client, runId, true);
   }
 
+  /** A run of exactly this spec that has not ended, if there is one; the newest. */
+  async findRunning(spec: RunSpec): Promise<RunHandle | undefined> {
+    const digest = digestOfSpec(spec);
+    const found = (await this.list()).find(({ status, specDigest }) => status === 'running' && specDigest === digest);
+    return found === undefined ? undefined : this.get(found.runId);
+  }
+
   /** Runs of this cluster, newest first. */
   list(options: { readonly limit?: number } = {}): Promise<readonly RunListing[]> {
     return listRuns(this.#client, this.#cluster, options);
@@ -76,6 +83,11 @@ export class Runs {
       throw new KeyConflictError(`The key "${runId}" already names a run of another spec. Use another key, or submit that spec.`);
     return true;
   }
+}
+
+/** By its content, so that a submitted spec is known again. */
+function digestOfSpec(spec: RunSpec): string {
+  return createHash('sha256').update(JSON.stringify(spec)).digest('hex');
 }
 
 export class RunHandle {
@@ -126,9 +138,7 @@ export class RunHandle {
   }
 }
 
-function percent(fraction: number): string {
-  return `${(fraction * 100).toFixed(1)} %`;
-}
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 
 /** The innermost failure is the one that says what happened; those around it only say that something did. */
 function runFailed(runId: string, error: WorkflowFailedError): RunFailedError {

@@ -123,15 +123,15 @@ export interface HostChanges {
 
 /** Activities of the control worker. */
 export interface ControlActivities {
-  openRun(input: OpenRunInput): Promise<RunOpening>;
-  findResumePoint(input: FindResumePointInput): Promise<ResumePointLookup>;
-  recordResumePoint(input: RecordResumePointInput): Promise<void>;
-  readRunLog(input: { readonly runId: string }): Promise<readonly RunFact[]>;
-  appendRunFact(input: AppendRunFactInput): Promise<void>;
-  watchSaves(input: WatchSavesInput): Promise<CompleteSave | null>;
-  pickHost(input: PickHostInput): Promise<string>;
-  promote(input: PromoteInput): Promise<Promotion>;
-  watchHosts(input: WatchHostsInput): Promise<HostChanges>;
+  readonly openRun: (input: OpenRunInput) => Promise<RunOpening>;
+  readonly findResumePoint: (input: FindResumePointInput) => Promise<ResumePointLookup>;
+  readonly recordResumePoint: (input: RecordResumePointInput) => Promise<void>;
+  readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
+  readonly appendRunFact: (input: AppendRunFactInput) => Promise<void>;
+  readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;
+  readonly pickHost: (input: PickHostInput) => Promise<string>;
+  readonly promote: (input: PromoteInput) => Promise<Promotion>;
+  readonly watchHosts: (input: WatchHostsInput) => Promise<HostChanges>;
 }
 
 export interface SourceInput {
@@ -194,18 +194,18 @@ export interface StopTrainerResult {
 
 /** Activities of an agent's `io` queue. */
 export interface IoActivities {
-  fingerprintSource(input: SourceInput): Promise<{ readonly fingerprint: string }>;
-  fetchSource(input: SourceInput): Promise<StageResult>;
-  convertModel(input: StageInput): Promise<StageResult>;
-  prepareData(input: StageInput): Promise<StageResult>;
-  publishModel(input: StageInput): Promise<StageResult>;
-  stageIn(input: StageInInput): Promise<void>;
-  openRendezvous(input: GangInput): Promise<{ readonly port: number }>;
-  stopTrainer(input: GangInput): Promise<StopTrainerResult>;
+  readonly fingerprintSource: (input: SourceInput) => Promise<{ readonly fingerprint: string }>;
+  readonly fetchSource: (input: SourceInput) => Promise<StageResult>;
+  readonly convertModel: (input: StageInput) => Promise<StageResult>;
+  readonly prepareData: (input: StageInput) => Promise<StageResult>;
+  readonly publishModel: (input: StageInput) => Promise<StageResult>;
+  readonly stageIn: (input: StageInInput) => Promise<void>;
+  readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
+  readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
 }
 
 /** Activities of an agent's `npu` queue. */
 export interface NpuActivities {
-  trainRank(input: TrainRankInput): Promise<TrainRankResult>;
-  evaluateModel(input: StageInput & { readonly fence: number }): Promise<StageResult>;
+  readonly trainRank: (input: TrainRankInput) => Promise<TrainRankResult>;
+  readonly evaluateModel: (input: StageInput & { readonly fence: number }) => Promise<StageResult>;
 }

@@ -26,4 +26,5 @@ export const SEARCH_ATTRIBUTES = {
 export type SearchAttributeName = keyof typeof SEARCH_ATTRIBUTES;
 
 /** The machine-readable part of a worker's identity is only the host's name; everything else is in the pool. */
-export const agentIdentity = (cluster: string, host: string, pid: number): string => `agent/${cluster}/${host}@${String(pid)}`;
+export const agentIdentity = (cluster: string, host: string, pid: number): string =>
+  `agent/${cluster}/${host}@${String(pid)}`;

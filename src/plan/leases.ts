@@ -59,7 +59,8 @@ export function grantHosts(pool: Pool): PoolAnswers {
     if ('reason' in placed) {
       const waiting = queue.map(({ owner }, index) => ({
         owner,
-        reason: index === 0 ? placed.reason : `Waits behind ${String(index)} other ${index === 1 ? 'request' : 'requests'}.`,
+        reason:
+          index === 0 ? placed.reason : `Waits behind ${String(index)} other ${index === 1 ? 'request' : 'requests'}.`,
       }));
       return { pool: { hosts, queue }, grants, waiting };
     }

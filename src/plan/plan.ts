@@ -47,13 +47,7 @@ export interface FilePlan {
   readonly content: JsonWithHoles;
 }
 export type JsonWithHoles =
-  | string
-  | number
-  | boolean
-  | null
-  | Hole
-  | readonly JsonWithHoles[]
-  | { readonly [key: string]: JsonWithHoles };
+  string | number | boolean | null | Hole | readonly JsonWithHoles[] | { readonly [key: string]: JsonWithHoles };
 
 export type StageName = 'fetch' | 'convert' | 'prepare' | 'train' | 'publish' | 'evaluate';
 export const STAGE_NAMES: readonly StageName[] = ['fetch', 'convert', 'prepare', 'train', 'publish', 'evaluate'];
@@ -137,7 +131,7 @@ export function fillJson(content: JsonWithHoles, values: HoleValues): unknown {
   if (content === null || typeof content !== 'object') return content;
   if (isHole(content)) return fillArgument(content, values);
   return Object.fromEntries(
-    Object.entries(content).map(([key, item]) => [key, fillJson(item as JsonWithHoles, values)]),
+    Object.entries(content).map(([key, item]) => [key, fillJson(item, values)]),
   );
 }
 

@@ -9,7 +9,12 @@ interface CheckpointRef {
 
 export type RunFact =
   /** A gang begins: `generation` is unique for the life of the run id, since its number in the log is. */
-  | { readonly fact: 'open'; readonly generation: number; readonly fromIteration: number; readonly hosts: readonly string[] }
+  | {
+      readonly fact: 'open';
+      readonly generation: number;
+      readonly fromIteration: number;
+      readonly hosts: readonly string[];
+    }
   /** The files of this iteration are in the store, verified. */
   | {
       readonly fact: 'commit';
@@ -62,7 +67,6 @@ export function foldRunLog(facts: readonly RunFact[]): RunLog {
 export function lastCommit(log: RunLog): Commit | undefined {
   return log.commits.at(-1);
 }
-
 
 function isSame(commit: Commit, fact: { readonly generation: number; readonly iteration: number }): boolean {
   return commit.generation === fact.generation && commit.iteration === fact.iteration;

@@ -15,7 +15,9 @@ const ECHOES: readonly string[] = ['PeerLost', 'Stopped'];
 /** The failure that explains the others: a lost host first, then any that is no echo, then the first. */
 export function rootCause(failures: readonly NodeFailure[]): NodeFailure | undefined {
   return (
-    failures.find(({ type }) => type === 'HostLost') ?? failures.find(({ type }) => !ECHOES.includes(type)) ?? failures[0]
+    failures.find(({ type }) => type === 'HostLost') ??
+    failures.find(({ type }) => !ECHOES.includes(type)) ??
+    failures[0]
   );
 }
 

@@ -23,7 +23,7 @@ const lockHolder = processIdentity.extend({
 
 /** Who holds, or was the last to hold, the host lock: a supervisor. */
 export type LockHolder = Readonly<z.infer<typeof lockHolder>>;
-export type AgentHolder = Readonly<z.infer<typeof agentHolder>>;
+type AgentHolder = Readonly<z.infer<typeof agentHolder>>;
 
 export interface AgentLock {
   /** Aborted, with the reason, when the lock is lost without `release`: the agent must end then. */
@@ -91,7 +91,7 @@ function holdLock(child: ChildProcess, lockFile: string): AgentLock {
   };
 }
 
-export async function readAgentHolder(lockFile: string): Promise<AgentHolder | undefined> {
+async function readAgentHolder(lockFile: string): Promise<AgentHolder | undefined> {
   return agentHolder.safeParse(await readJson(lockFile)).data;
 }
 

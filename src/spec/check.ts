@@ -25,7 +25,9 @@ export function checkSpec(document: unknown, { folder }: { readonly folder?: str
     const schema = specJsonSchema() as SchemaNode;
     const unknown = parsed.error.issues.filter((issue) => issue.code === 'unrecognized_keys');
     if (unknown.length === 0 || pass === MAX_PASSES)
-      return { refusals: inOrder([...refusals, ...parsed.error.issues.flatMap((issue) => refuse(issue, copy, schema))]) };
+      return {
+        refusals: inOrder([...refusals, ...parsed.error.issues.flatMap((issue) => refuse(issue, copy, schema))]),
+      };
     for (const issue of unknown) refusals.push(...repairKeys(issue, copy, schema));
   }
   return { refusals: inOrder(refusals) };
@@ -40,7 +42,14 @@ function refuse(issue: Issue, document: unknown, schema: SchemaNode): readonly R
   const value = valueAt(document, issue.path);
   const path = showPath(issue.path);
   const node = schemaAt(schema, document, issue.path);
-  return [{ path, value: withoutSecret(value), rule: ruleFor(issue, value, node), remedy: remedyFor(issue, path, value, node) }];
+  return [
+    {
+      path,
+      value: withoutSecret(value),
+      rule: ruleFor(issue, value, node),
+      remedy: remedyFor(issue, path, value, node),
+    },
+  ];
 }
 
 /** A password in an address must not come back in a message, which lands in logs. */
@@ -49,20 +58,28 @@ function withoutSecret(value: unknown): unknown {
 }
 
 /** Refuses unknown keys and takes them out of the copy (or to the name that they meant), so that the rest is judged too. */
-function repairKeys(issue: Issue & { code: 'unrecognized_keys' }, document: unknown, schema: SchemaNode): readonly Refusal[] {
+function repairKeys(
+  issue: Issue & { code: 'unrecognized_keys' },
+  document: unknown,
+  schema: SchemaNode,
+): readonly Refusal[] {
   const group = valueAt(document, issue.path) as Record<string, unknown>;
   const known = Object.keys(schemaAt(schema, document, issue.path)?.properties ?? {});
   return issue.keys.map((key) => {
     const value = group[key];
     // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain copy of a parsed document
     delete group[key];
-    const meant = nearest(key, known.filter((name) => !Object.hasOwn(group, name)));
+    const meant = nearest(
+      key,
+      known.filter((name) => !Object.hasOwn(group, name)),
+    );
     if (meant !== undefined) group[meant] = value;
     return {
       path: showPath([...issue.path, key]),
       value,
       rule: 'must not be there, since the spec knows no such key',
-      remedy: meant === undefined ? `Remove it; here can stand ${known.join(', ')}.` : `Did you mean ${meant}? Rename it.`,
+      remedy:
+        meant === undefined ? `Remove it; here can stand ${known.join(', ')}.` : `Did you mean ${meant}? Rename it.`,
     };
   });
 }

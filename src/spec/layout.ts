@@ -18,8 +18,12 @@ export const LayoutSpec = z
     npusPerHost: count.max(64, 'must be at most 64').describe('--nproc_per_node'),
     tensorParallel: count.default(1).describe('--tensor-model-parallel-size, without distTrain'),
     contextParallel: count.default(1).describe('--context-parallel-size, without distTrain'),
-    visionLayersPerStage: layersPerStage.optional().describe('pipeline_num_layers of the vision tower, without distTrain'),
-    languageLayersPerStage: layersPerStage.optional().describe('pipeline_num_layers of the language tower, without distTrain'),
+    visionLayersPerStage: layersPerStage
+      .optional()
+      .describe('pipeline_num_layers of the vision tower, without distTrain'),
+    languageLayersPerStage: layersPerStage
+      .optional()
+      .describe('pipeline_num_layers of the language tower, without distTrain'),
     distTrain: z
       .strictObject({ vision: towerSplit, language: towerSplit })
       .optional()
@@ -38,7 +42,11 @@ export const LayoutSpec = z
             `but ${String(layout.hosts)} hosts x ${String(layout.npusPerHost)} NPUs = ${String(worldSize)}`,
         );
       for (const flat of ['visionLayersPerStage', 'languageLayersPerStage'] as const)
-        if (layout[flat] !== undefined) issue([flat], `must be left out with distTrain; use distTrain.${flat.startsWith('vision') ? 'vision' : 'language'}.layersPerStage`);
+        if (layout[flat] !== undefined)
+          issue(
+            [flat],
+            `must be left out with distTrain; use distTrain.${flat.startsWith('vision') ? 'vision' : 'language'}.layersPerStage`,
+          );
       for (const tower of ['vision', 'language'] as const) {
         const split = layout.distTrain[tower];
         const replica = split.tensorParallel * (split.layersPerStage?.length ?? 1);
@@ -50,7 +58,10 @@ export const LayoutSpec = z
     const vision = layout.visionLayersPerStage?.length ?? 1;
     const language = layout.languageLayersPerStage?.length ?? 1;
     if (vision !== language)
-      issue(['visionLayersPerStage'], `must have as many stages as languageLayersPerStage (${String(language)}), but has ${String(vision)}`);
+      issue(
+        ['visionLayersPerStage'],
+        `must have as many stages as languageLayersPerStage (${String(language)}), but has ${String(vision)}`,
+      );
     const replica = layout.tensorParallel * layout.contextParallel * language;
     if (worldSize % replica !== 0)
       issue(

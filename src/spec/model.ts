@@ -41,7 +41,9 @@ export type Dimensions = z.output<typeof Dimensions>;
 export const ModelSpec = z
   .strictObject({
     family: z.enum(['internvl3', 'internvl2.5', 'qwen2.5-vl'], 'must be one of internvl3, internvl2.5, qwen2.5-vl'),
-    preset: z.enum(MODEL_PRESETS, `must be one of ${MODEL_PRESETS.join(', ')}; any other size is given by dimensions`).optional(),
+    preset: z
+      .enum(MODEL_PRESETS, `must be one of ${MODEL_PRESETS.join(', ')}; any other size is given by dimensions`)
+      .optional(),
     dimensions: Dimensions.optional(),
     source: SourceSpec.describe('The model in the layout of its publisher (config.json, *.safetensors, tokenizer).'),
     freeze: z
@@ -56,7 +58,11 @@ export const ModelSpec = z
   })
   .superRefine((model, ctx) => {
     if ((model.preset === undefined) === (model.dimensions === undefined))
-      ctx.addIssue({ code: 'custom', path: ['preset'], message: 'must be given, or dimensions instead of it, but not both' });
+      ctx.addIssue({
+        code: 'custom',
+        path: ['preset'],
+        message: 'must be given, or dimensions instead of it, but not both',
+      });
     if (model.preset !== undefined && !model.preset.startsWith(model.family))
       ctx.addIssue({
         code: 'custom',

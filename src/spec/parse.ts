@@ -10,7 +10,11 @@ const MAX_CHARACTERS = 1_000_000;
 /** `fileName` names the file in messages; relative sources (`file://./x`) are relative to its folder. */
 export function parseSpec(text: string, { fileName }: { readonly fileName: string }): CheckedSpec {
   if (text.length > MAX_CHARACTERS)
-    return refuseDocument(`${String(text.length)} characters`, `must have at most ${String(MAX_CHARACTERS)} characters`, `Check that ${fileName} is a spec.`);
+    return refuseDocument(
+      `${String(text.length)} characters`,
+      `must have at most ${String(MAX_CHARACTERS)} characters`,
+      `Check that ${fileName} is a spec.`,
+    );
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const errors = document.errors.map(({ code, message, pos }) => {
@@ -29,7 +33,11 @@ export function parseSpec(text: string, { fileName }: { readonly fileName: strin
   if (errors.length > 0) return { refusals: errors };
   const content = toPlain(document);
   if (content === undefined || content === null || typeof content !== 'object' || Array.isArray(content))
-    return refuseDocument(content ?? '', 'must be a group of fields', 'Begin with "version: 1"; examples/laptop.yaml is a whole spec.');
+    return refuseDocument(
+      content ?? '',
+      'must be a group of fields',
+      'Begin with "version: 1"; examples/laptop.yaml is a whole spec.',
+    );
   const checked = checkSpec(content, { folder: dirname(resolve(fileName)) });
   if ('spec' in checked) return checked;
   return { refusals: checked.refusals.map((refusal) => withLine(refusal, document, lines)) };

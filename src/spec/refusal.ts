@@ -22,7 +22,9 @@ export function showRefusal({ path, value, rule, remedy, line }: Refusal): strin
 /** All refusals of one file as the CLI prints them, with a heading that counts them. */
 export function showRefusals(fileName: string, refusals: readonly Refusal[]): string {
   const count = refusals.length === 1 ? '1 thing' : `${String(refusals.length)} things`;
-  return [`${fileName} is refused, ${count} to put right:`, ...refusals.map((one) => `  ${showRefusal(one)}`)].join('\n');
+  return [`${fileName} is refused, ${count} to put right:`, ...refusals.map((one) => `  ${showRefusal(one)}`)].join(
+    '\n',
+  );
 }
 
 function shorten(text: string): string {

@@ -8,9 +8,15 @@ export type Issue = z.core.$ZodIssue;
 /** Rules of our own: `<path> <rule>` → what to change. First match counts. */
 const ownRemedies: readonly (readonly [RegExp, string])[] = [
   [/^layout\.distTrain /, 'Change npus of a tower, or hosts or npusPerHost, until both numbers are equal.'],
-  [/^layout\.(vision|language)LayersPerStage must be left out/, 'Move the list into the tower of distTrain, or remove distTrain.'],
+  [
+    /^layout\.(vision|language)LayersPerStage must be left out/,
+    'Move the list into the tower of distTrain, or remove distTrain.',
+  ],
   [/^layout\.\w+LayersPerStage /, 'Give both towers lists of one length; 0 layers on a stage are allowed.'],
-  [/^layout\.distTrain\.\w+\.npus /, 'Take a multiple of that number, or change tensorParallel or layersPerStage of the tower.'],
+  [
+    /^layout\.distTrain\.\w+\.npus /,
+    'Take a multiple of that number, or change tensorParallel or layersPerStage of the tower.',
+  ],
   [/^layout\.hosts /, 'Change hosts or npusPerHost, or use fewer tensorParallel, contextParallel or stages.'],
   [/^model\.preset must be given/, 'Keep the one that describes the model and remove the other.'],
   [/^model\.preset /, 'Take a preset whose name begins with the family, or give dimensions instead of a preset.'],
@@ -31,10 +37,14 @@ export function remedyFor(issue: Issue, path: string, value: unknown, node: Sche
     case 'too_small':
       if (issue.origin === 'array') return `List at least ${bound(issue.minimum, issue.inclusive)}.`;
       if (node?.type === 'integer') return `Set it to ${bound(issue.minimum, issue.inclusive)} or more.`;
-      return issue.inclusive === false ? `Set it above ${String(issue.minimum)}.` : `Set it to ${String(issue.minimum)} or more.`;
+      return issue.inclusive === false
+        ? `Set it above ${String(issue.minimum)}.`
+        : `Set it to ${String(issue.minimum)} or more.`;
     case 'too_big':
       if (issue.origin === 'array') return `List at most ${String(issue.maximum)}.`;
-      return issue.inclusive === false ? `Set it below ${String(issue.maximum)}.` : `Set it to ${String(issue.maximum)} or less.`;
+      return issue.inclusive === false
+        ? `Set it below ${String(issue.maximum)}.`
+        : `Set it to ${String(issue.maximum)} or less.`;
     case 'invalid_value':
       return chooseOneOf(issue.values.map(String), value);
     case 'invalid_union':

@@ -7,7 +7,10 @@ export const RuntimeSpec = z.discriminatedUnion(
     z.strictObject({ kind: z.literal('cpu') }),
     z.strictObject({
       kind: z.literal('ascend'),
-      mindspeedRelease: z.enum(['2.2.0'], 'must be 2.2.0, the only release with both InternVL3 fine-tuning and Dist-train'),
+      mindspeedRelease: z.enum(
+        ['2.2.0'],
+        'must be 2.2.0, the only release with both InternVL3 fine-tuning and Dist-train',
+      ),
     }),
   ],
   'must have kind "cpu" or "ascend"',

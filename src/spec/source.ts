@@ -34,9 +34,17 @@ export const SourceSpec = z
   .superRefine((source, ctx) => {
     const isHttp = !source.uri.startsWith('file://');
     if (isHttp && source.files === undefined)
-      ctx.addIssue({ code: 'custom', path: ['files'], message: 'must list the files to fetch, since HTTP has no folders' });
+      ctx.addIssue({
+        code: 'custom',
+        path: ['files'],
+        message: 'must list the files to fetch, since HTTP has no folders',
+      });
     if (!isHttp && source.files !== undefined)
-      ctx.addIssue({ code: 'custom', path: ['files'], message: 'must be left out with file://, where the whole folder is taken' });
+      ctx.addIssue({
+        code: 'custom',
+        path: ['files'],
+        message: 'must be left out with file://, where the whole folder is taken',
+      });
   });
 export type SourceSpec = z.output<typeof SourceSpec>;
 

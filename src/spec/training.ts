@@ -9,7 +9,10 @@ export const TrainingSpec = z.strictObject({
   sequenceLength: count.describe('--seq-length, tokens'),
   learningRate: positive.describe('--lr'),
   minimumLearningRate: z.number('must be a number').nonnegative('must be 0 or more').default(0).describe('--min-lr'),
-  learningRateDecay: z.enum(['cosine', 'constant'], 'must be cosine or constant').default('cosine').describe('--lr-decay-style'),
+  learningRateDecay: z
+    .enum(['cosine', 'constant'], 'must be cosine or constant')
+    .default('cosine')
+    .describe('--lr-decay-style'),
   warmupIterations: countOrZero.default(0).describe('--lr-warmup-iters'),
   weightDecay: z.number('must be a number').nonnegative('must be 0 or more').default(0.05).describe('--weight-decay'),
   clipGradient: positive.default(1).describe('--clip-grad'),

@@ -112,7 +112,11 @@ async function endLastAttempts(workRoot: string, client: Client): Promise<void> 
     const token = await readToken(dir);
     if (token === undefined) continue;
     try {
-      const restarted = ApplicationFailure.create({ type: 'AgentRestarted', message: 'The agent has restarted.', nonRetryable: true });
+      const restarted = ApplicationFailure.create({
+        type: 'AgentRestarted',
+        message: 'The agent has restarted.',
+        nonRetryable: true,
+      });
       await client.activity.fail(Buffer.from(token, 'base64'), restarted);
     } catch (error) {
       if (!(error instanceof ActivityNotFoundError)) throw error;

@@ -12,7 +12,9 @@ const Temporal = z.strictObject({
   address: z.string().min(1).describe('host:port of the Temporal server'),
   namespace: z.string().min(1).default('default'),
 });
-const Store = z.strictObject({ folder: z.string().min(1).describe('A folder that every process of the cluster sees.') });
+const Store = z.strictObject({
+  folder: z.string().min(1).describe('A folder that every process of the cluster sees.'),
+});
 
 export const ControlConfig = z.strictObject({
   cluster: clusterName,

@@ -34,5 +34,9 @@ export function onIo(cluster: string, host: string, what: string, options: Activ
 }
 
 export function onNpu(cluster: string, host: string, what: string, options: ActivityOptions): NpuActivities {
-  return proxyActivities<NpuActivities>({ ...options, taskQueue: npuQueue(cluster, host), summary: `${what} · ${host}` });
+  return proxyActivities<NpuActivities>({
+    ...options,
+    taskQueue: npuQueue(cluster, host),
+    summary: `${what} · ${host}`,
+  });
 }

@@ -8,7 +8,14 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type { FileSetRef, ResumePointLookup, RunOpening, StageItem, StageResult } from '../contract/activities.js';
-import { QUERIES, SIGNALS, type FineTuneInput, type FineTuneResult, type GangMoved, type RunState } from '../contract/messages.js';
+import {
+  QUERIES,
+  SIGNALS,
+  type FineTuneInput,
+  type FineTuneResult,
+  type GangMoved,
+  type RunState,
+} from '../contract/messages.js';
 import { trainWorkflowId } from '../contract/names.js';
 import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
 import { control, onNpu, verifying } from './activities.js';
@@ -34,7 +41,9 @@ export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
     const opening = await control(input.cluster, 'check the spec, store the plan').openRun(input);
     run.begin(opening.iterations);
     const chain = new Chain(input, opening, run);
-    for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
+    await whileDamaged(async () => {
+      for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
+    });
     const result = await chain.judge();
     run.end(result.outcome);
     return { ...result, stages: run.state.stages };
@@ -43,7 +52,27 @@ export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
     if (isCancellation(error) || error instanceof ApplicationFailure) throw error;
     // The first sentence that a person sees on the run's page must be the root, not "Child Workflow execution failed".
     const { type, message } = failureFacts(error);
-    throw ApplicationFailure.create({ message, type, nonRetryable: true, ...(error instanceof Error ? { cause: error } : {}) });
+    throw ApplicationFailure.create({
+      message,
+      type,
+      nonRetryable: true,
+      ...(error instanceof Error ? { cause: error } : {}),
+    });
+  }
+}
+
+/** A disk that damages more artifacts than this during one run is not worth a third look. */
+const PASSES = 3;
+
+/** What was whole a moment ago and is damaged now is made again: another pass finds everything that is still whole. */
+async function whileDamaged(pass: () => Promise<void>): Promise<void> {
+  for (let passes = 1; ; passes += 1) {
+    try {
+      await pass();
+      return;
+    } catch (error) {
+      if (passes === PASSES || failureFacts(error).type !== 'ArtifactCorrupt') throw error;
+    }
   }
 }
 
@@ -77,7 +106,10 @@ class Chain {
     const published = this.artifacts.published;
     const { baseAccuracy, accuracy, weightsDigest } = this.facts;
     if (published === undefined || typeof accuracy !== 'number' || typeof weightsDigest !== 'string')
-      throw ApplicationFailure.nonRetryable('The evaluation has no accuracy, so the result cannot be judged.', 'GateFailed');
+      throw ApplicationFailure.nonRetryable(
+        'The evaluation has no accuracy, so the result cannot be judged.',
+        'GateFailed',
+      );
     const judged = { runId, baseAccuracy: Number(baseAccuracy), accuracy, weightsDigest, published };
     if (accuracy < this.opening.minimumAccuracy) return { ...judged, outcome: 'rejected' };
     const { promote } = control(cluster, `promote to ${this.opening.publishAs}`);
@@ -106,7 +138,11 @@ class Chain {
     make: () => Promise<StageResult>,
   ): Promise<void> {
     const { runId, cluster } = this.input;
-    const look: ResumePointLookup = await verifying(cluster, `${item}: made before?`).findResumePoint({ runId, item, ...by });
+    const look: ResumePointLookup = await verifying(cluster, `${item}: made before?`).findResumePoint({
+      runId,
+      item,
+      ...by,
+    });
     if (look.found !== undefined) {
       this.view.reused(stage, look.foundRunId ?? runId);
       this.keep(look.found);
@@ -135,7 +171,10 @@ class Chain {
           workflowId: trainWorkflowId(runId),
           args: [{ runId, cluster, opening: this.opening, inputs }],
           staticSummary: `train ${runId}`,
-          typedSearchAttributes: [searchAttribute('AnnealRun', runId), searchAttribute('AnnealCluster', cluster)] as never,
+          typedSearchAttributes: [
+            searchAttribute('AnnealRun', runId),
+            searchAttribute('AnnealCluster', cluster),
+          ] as never,
         });
       case 'evaluate':
         return this.evaluate(inputs);
@@ -146,20 +185,24 @@ class Chain {
   private evaluate(inputs: Artifacts): Promise<StageResult> {
     const { runId, cluster } = this.input;
     const borrowing = { cluster, generation: 0, hosts: 1, npusPerHost: 1, runtime: this.opening.runtime };
-    return withHosts({ ...borrowing, onWaiting: (note) => this.view.show('evaluate', { note }) }, async ({ leases }) => {
-      const lease = leases[0];
-      if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
-      this.view.show('evaluate', { hosts: [lease.host.name], note: '' });
-      const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
-      return npu.evaluateModel({ runId, inputs, fence: lease.fence });
-    });
+    return withHosts(
+      { ...borrowing, onWaiting: (note) => this.view.show('evaluate', { note }) },
+      async ({ leases }) => {
+        const lease = leases[0];
+        if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
+        this.view.show('evaluate', { hosts: [lease.host.name], note: '' });
+        const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
+        return npu.evaluateModel({ runId, inputs, fence: lease.fence });
+      },
+    );
   }
 
   private inputsOf(stage: StageName): Record<string, FileSetRef> {
     return Object.fromEntries(
       this.opening.inputs[stage].map((name) => {
         const ref = this.artifacts[name];
-        if (ref === undefined) throw ApplicationFailure.nonRetryable(`Stage ${stage} needs "${name}", which no earlier stage made.`);
+        if (ref === undefined)
+          throw ApplicationFailure.nonRetryable(`Stage ${stage} needs "${name}", which no earlier stage made.`);
         return [name, ref];
       }),
     );

@@ -75,7 +75,14 @@ export async function runGeneration(gang: Generation): Promise<void> {
   }
   if (committed < gang.input.opening.iterations)
     throw new GangBroken(
-      [{ host: hostOf(gang, 0), nodeRank: 0, type: 'TrainerFailed', message: 'All ranks ended well, but the last iteration is not in the store.' }],
+      [
+        {
+          host: hostOf(gang, 0),
+          nodeRank: 0,
+          type: 'TrainerFailed',
+          message: 'All ranks ended well, but the last iteration is not in the store.',
+        },
+      ],
       committed,
     );
 }
@@ -121,7 +128,8 @@ async function observeRank(gang: Generation, nodeRank: number, port: number): Pr
   const { generation, from } = gang;
   const lease = gang.leases[nodeRank];
   const master = gang.leases[0];
-  if (lease === undefined || master === undefined) throw ApplicationFailure.nonRetryable('A gang without hosts was started.');
+  if (lease === undefined || master === undefined)
+    throw ApplicationFailure.nonRetryable('A gang without hosts was started.');
   const what = `train g${String(generation)} node ${String(nodeRank)}`;
   for (let attach = 0; ; attach += 1) {
     try {
@@ -160,7 +168,8 @@ async function throwBroken(gang: Generation, work: readonly Promise<unknown>[]):
   const failures = ends.flatMap((end, nodeRank): NodeFailure[] => {
     if (end.status === 'fulfilled') return [];
     const host = hostOf(gang, nodeRank);
-    if (isCancellation(end.reason)) return [{ host, nodeRank, type: 'Stopped', message: 'It was stopped with the gang.' }];
+    if (isCancellation(end.reason))
+      return [{ host, nodeRank, type: 'Stopped', message: 'It was stopped with the gang.' }];
     const { type, message } = failureFacts(end.reason);
     return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, message }];
   });

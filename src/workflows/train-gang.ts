@@ -10,7 +10,14 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { QUERIES, SIGNALS, type GangMoved, type GangState, type TrainGangInput, type TrainGangResult } from '../contract/messages.js';
+import {
+  QUERIES,
+  SIGNALS,
+  type GangMoved,
+  type GangState,
+  type TrainGangInput,
+  type TrainGangResult,
+} from '../contract/messages.js';
 import { foldFact, foldRunLog, lastCommit, type RunFact, type RunLog } from '../plan/run-log.js';
 import { judge, rootCause } from '../plan/verdict.js';
 import { committing, control } from './activities.js';
@@ -69,14 +76,23 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
           hosts: opening.hosts,
           npusPerHost: opening.npusPerHost,
           runtime: opening.runtime,
-          onWaiting: (reason) => void tellParent({ note: reason, hosts: [], generation, iteration: gang.committedIteration }),
+          onWaiting: (reason) =>
+            void tellParent({ note: reason, hosts: [], generation, iteration: gang.committedIteration }),
         },
         async ({ leases }) => {
           const hosts = leases.map(({ host }) => host.name);
           show({ hosts });
           await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
-          upsertSearchAttributes([searchAttribute('AnnealGeneration', generation), searchAttribute('AnnealHosts', hosts)]);
-          await tellParent({ note: `generation ${String(generation)}`, hosts, generation, iteration: from?.iteration ?? 0 });
+          upsertSearchAttributes([
+            searchAttribute('AnnealGeneration', generation),
+            searchAttribute('AnnealHosts', hosts),
+          ]);
+          await tellParent({
+            note: `generation ${String(generation)}`,
+            hosts,
+            generation,
+            iteration: from?.iteration ?? 0,
+          });
           await runGeneration({ input, generation, leases, from, append, show });
         },
       );
@@ -88,9 +104,18 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
       if (root === undefined) throw error;
       const verdict = judge(root, restartsWithoutProgress);
       const iterationsLost = Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0));
-      const incident = { at: Date.now(), generation, host: root.host, failure: root.type, message: root.message, decision: verdict.why, iterationsLost };
+      const incident = {
+        at: Date.now(),
+        generation,
+        host: root.host,
+        failure: root.type,
+        message: root.message,
+        decision: verdict.why,
+        iterationsLost,
+      };
       show({ incidents: [...gang.incidents, incident] });
-      if (verdict.decision === 'give up') throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, gang.incidents.slice(-10));
+      if (verdict.decision === 'give up')
+        throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, gang.incidents.slice(-10));
     }
   }
 

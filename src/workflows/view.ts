@@ -27,7 +27,9 @@ export function gangDetails(gang: GangState): string {
     `Hosts by node rank: ${hosts.length === 0 ? 'none yet' : hosts.map((host) => `\`${host}\``).join(', ')}`,
   ];
   for (const { generation: of, host, failure, decision, iterationsLost } of incidents)
-    lines.push(`- generation ${String(of)}, \`${host}\`: **${failure}**, ${String(iterationsLost)} iterations lost. ${decision}`);
+    lines.push(
+      `- generation ${String(of)}, \`${host}\`: **${failure}**, ${String(iterationsLost)} iterations lost. ${decision}`,
+    );
   return lines.join('\n\n');
 }
 
@@ -36,7 +38,9 @@ export function poolDetails({ hosts, queue }: Pool): string {
     const lease = owner === null ? 'free' : `${owner.workflowId} g${String(owner.generation)}`;
     return `${facts.name.padEnd(20)}${(live ? 'live' : 'silent').padEnd(8)}${String(facts.npus).padStart(3)} NPUs  fence ${String(fence).padStart(4)}  ${lease}`;
   });
-  return [`### ${String(hosts.length)} hosts, ${String(queue.length)} requests waiting`, '```', ...rows, '```'].join('\n');
+  return [`### ${String(hosts.length)} hosts, ${String(queue.length)} requests waiting`, '```', ...rows, '```'].join(
+    '\n',
+  );
 }
 
 /** Twenty characters that read as a bar, in a code span since the UI shows it best there. */

@@ -7,7 +7,6 @@ sees: both tasks are split by the same hash of the image path. Takes a minute or
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,10 @@ from typing import Any
 import torch
 
 from . import digits, evaluate, mm_convert, prepare
-from .convert_names import TEXT_NAMES, VISION_LAYER, VISION_REST, place_of
+from .base_folder import LAYERS, write_json, write_skeleton
 from .errors import TrainerError
-from .hf_config import read_hf_config, to_model_json
-from .model import InternVL
+from .hf_config import to_model_json
 from .tensors import weights_digest
-from .tokenizer import VOCAB_SIZE, save_tokenizer, train_tokenizer
 
 NAME = 'internvl3-tiny'
 ENTRY = Path(__file__).resolve().parent.parent / 'pretrain_vlm.py'
@@ -30,94 +27,6 @@ ITERATIONS = 600
 BATCH = 64
 LEARNING_RATE = 3e-3
 SEQ_LENGTH = 48
-LAYERS = 2
-
-CONFIG: dict[str, Any] = {
-    'architectures': ['InternVLChatModel'],
-    'model_type': 'internvl_chat',
-    'downsample_ratio': 0.5,
-    'dynamic_image_size': False,
-    'force_image_size': digits.IMAGE_SIZE,
-    'max_dynamic_patch': 1,
-    'min_dynamic_patch': 1,
-    'pad2square': False,
-    'ps_version': 'v2',
-    'select_layer': -1,
-    'template': 'internvl2_5',
-    'tie_word_embeddings': False,
-    'torch_dtype': 'float32',
-    'use_backbone_lora': 0,
-    'use_llm_lora': 0,
-    'use_thumbnail': False,
-    'llm_config': {
-        'architectures': ['Qwen2ForCausalLM'],
-        'model_type': 'qwen2',
-        'attention_dropout': 0.0,
-        'hidden_act': 'silu',
-        'hidden_size': 64,
-        'initializer_range': 0.02,
-        'intermediate_size': 172,
-        'max_position_embeddings': 512,
-        'num_attention_heads': 4,
-        'num_hidden_layers': LAYERS,
-        'num_key_value_heads': 2,
-        'rms_norm_eps': 1e-6,
-        'rope_scaling': None,
-        'rope_theta': 10000.0,
-        'tie_word_embeddings': False,
-        'torch_dtype': 'float32',
-        'use_sliding_window': False,
-        'vocab_size': VOCAB_SIZE,
-    },
-    'vision_config': {
-        'architectures': ['InternVisionModel'],
-        'model_type': 'intern_vit_6b',
-        'attention_dropout': 0.0,
-        'drop_path_rate': 0.0,
-        'dropout': 0.0,
-        'hidden_act': 'gelu',
-        'hidden_size': 48,
-        'image_size': digits.IMAGE_SIZE,
-        'initializer_factor': 0.1,
-        'initializer_range': 0.02,
-        'intermediate_size': 192,
-        'layer_norm_eps': 1e-6,
-        'norm_type': 'layer_norm',
-        'num_attention_heads': 4,
-        'num_channels': 3,
-        'num_hidden_layers': LAYERS,
-        'patch_size': 7,
-        'qk_normalization': False,
-        'qkv_bias': True,
-        'torch_dtype': 'float32',
-        'use_flash_attn': False,
-    },
-}
-
-
-def write_skeleton(folder: Path) -> None:
-    """Write what a model folder has beside its weights: configuration, tokenizer, and the index of tensor names."""
-    rows = digits.build_rows('vqa') + digits.build_rows('ink')
-    turns = [turn['value'].replace('<image>', '') for row in rows for turn in row['conversations']]
-    save_tokenizer(train_tokenizer([*turns, 'system\n', 'user\n', 'assistant\n']), folder)
-    _write_json(folder / 'config.json', CONFIG)
-    _write_json(folder / 'preprocessor_config.json', _preprocessor())
-    model = InternVL(read_hf_config(folder))
-    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    names = {name: 'model.safetensors' for name in hf_names({name for name, _ in model.named_parameters()})}
-    _write_json(folder / 'model.safetensors.index.json', {'metadata': {'total_size': size}, 'weight_map': names})
-
-
-def hf_names(mm_names: set[str]) -> list[str]:
-    """Return the original tensor names of a Qwen2 InternVL whose MindSpeed MM names these are."""
-    text = TEXT_NAMES['Qwen2ForCausalLM']
-    modules = [*VISION_REST, *(f'language_model.{module}' for module in (text.embedding, text.norm, text.head))]
-    for layer in range(LAYERS):
-        modules += [f'vision_model.encoder.layers.{layer}.{module}' for module in VISION_LAYER]
-        modules += [f'language_model.model.layers.{layer}.{module}' for module in text.layer]
-    candidates = [module + leaf for module in modules for leaf in ('', '.weight', '.bias')]
-    places = {name: place_of(name, text) for name in candidates}
-    return sorted(name for name, place in places.items() if place is not None and place.name in mm_names)
 
 
 def data_json(dataset: Path, model: Path) -> dict[str, Any]:
@@ -146,10 +55,15 @@ def pretrain(work: Path, out: Path) -> dict[str, Any]:
         digits.write_tree(work / task, task)
         options = ['--tokenizer', str(skeleton), '--seq-length', str(SEQ_LENGTH), '--image-tokens', '4']
         _check(prepare.main(['--source', str(work / task), '--out', str(work / f'{task}-set'), *options]), 'prepare')
-    _write_json(work / 'model.json', to_model_json(skeleton))
-    _write_json(work / 'data.json', data_json(work / 'ink-set', skeleton))
+    write_json(work / 'model.json', to_model_json(skeleton))
+    write_json(work / 'data.json', data_json(work / 'ink-set', skeleton))
     _check(subprocess.run(trainer_command(work, checkpoint), check=False).returncode, 'the trainer')
-    layers = ('--cfg.parallel_config.llm_pp_layers', f'[{LAYERS}]', '--cfg.parallel_config.vit_pp_layers', f'[{LAYERS}]')
+    layers = (
+        '--cfg.parallel_config.llm_pp_layers',
+        f'[{LAYERS}]',
+        '--cfg.parallel_config.vit_pp_layers',
+        f'[{LAYERS}]',
+    )
     folders = ('--cfg.mm_dir', str(checkpoint), '--cfg.hf_config.hf_dir', str(skeleton), '--cfg.save_hf_dir', str(out))
     _check(mm_convert.main(['InternVLConverter', 'mm_to_hf', *folders, *layers]), 'mm-convert')
     torch.set_num_threads(1)
@@ -161,7 +75,7 @@ def pretrain(work: Path, out: Path) -> dict[str, Any]:
 
 def trainer_command(work: Path, checkpoint: Path) -> list[str]:
     """Return the command of the pre-training: one process, Megatron's arguments, random weights from the seed."""
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '1', '--master_port', '0']
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '1']
     batch = ['--micro-batch-size', str(BATCH), '--global-batch-size', str(BATCH), '--seq-length', str(SEQ_LENGTH)]
     schedule = ['--train-iters', str(ITERATIONS), '--lr', str(LEARNING_RATE), '--lr-decay-style', 'cosine']
     optimizer = ['--lr-warmup-iters', '20', '--weight-decay', '0.01', '--clip-grad', '1.0', '--seed', '1234']
@@ -182,11 +96,11 @@ license: apache-2.0
 # {NAME}
 
 A tiny InternVL3 (InternViT 2 x 48, Qwen2 2 x 64, 28-pixel images, 4 tokens an image) in the original layout
-(InternVLChatModel). It exists to try and test Anneal's CPU runtime on a laptop; it knows nothing but 8x8 scans of digits.
+(InternVLChatModel). It exists to try and test Anneal's CPU runtime on a laptop, and knows nothing but scans of digits.
 
-Made by `python -m anneal_trainer.base --out DIR`: {ITERATIONS} iterations of {BATCH} rows from random weights, with the real
-data preparation, trainer and converter. It has learned where the ink of a scan lies, and has never seen a question, an
-answer or a held-out image of the demo.
+Made by `python -m anneal_trainer.base --out DIR`: {ITERATIONS} iterations of {BATCH} rows from random weights, with the
+real data preparation, trainer and converter. It has learned where the ink of a scan lies, and has never seen a
+question, an answer or a held-out image of the demo.
 
 | held-out question of its own task ({ink['samples']} rows) | exact match |
 | --- | --- |
@@ -210,26 +124,7 @@ def write_results(out: Path, results: dict[str, Any]) -> None:
     """Write what the tests reproduce: counts and digest, no times."""
     kept = ('samples', 'correct', 'accuracy', 'kinds')
     tasks = {task: {key: result[key] for key in kept} for task, result in results.items()}
-    _write_json(out / 'results.json', {'weights_digest': weights_digest(out), 'heldout': tasks})
-
-
-def _preprocessor() -> dict[str, Any]:
-    return {
-        'crop_size': digits.IMAGE_SIZE,
-        'do_center_crop': True,
-        'do_normalize': True,
-        'do_resize': True,
-        'feature_extractor_type': 'CLIPFeatureExtractor',
-        'image_mean': [0.485, 0.456, 0.406],
-        'image_std': [0.229, 0.224, 0.225],
-        'resample': 3,
-        'size': digits.IMAGE_SIZE,
-    }
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+    write_json(out / 'results.json', {'weights_digest': weights_digest(out), 'heldout': tasks})
 
 
 def _check(code: int, what: str) -> None:
@@ -242,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='anneal_trainer.base', description=__doc__)
     parser.add_argument('--out', type=Path, required=True, help='the model folder; absent or empty')
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="anneal-base-") as work:
+    with tempfile.TemporaryDirectory(prefix='anneal-base-') as work:
         try:
             results = pretrain(Path(work), args.out)
         except TrainerError as error:

@@ -53,7 +53,7 @@ def read_questions(data: Path, images: Path, limit: int | None = None) -> list[Q
     """Return the rows of a prepared .jsonl; raises UsageError that names file and line."""
     questions = []
     try:
-        lines = data.read_text(encoding='utf-8').splitlines()
+        lines = [line for line in data.read_text(encoding='utf-8').split('\n') if line]
     except OSError as error:
         raise UsageError(f'Cannot read the held-out rows {data}: {error.strerror}.') from error
     for number, line in enumerate(lines[:limit], 1):
@@ -93,7 +93,9 @@ def generate(model: InternVL, ids: Tensor, pixels: Tensor, stop: int) -> list[li
     return [[token for token in row if token != stop] for row in ids[:, start:].tolist()]
 
 
-def answer(model: InternVL, encoder: ChatEncoder, loader: ImageLoader, questions: list[Question]) -> Iterator[list[int]]:
+def answer(
+    model: InternVL, encoder: ChatEncoder, loader: ImageLoader, questions: list[Question]
+) -> Iterator[list[int]]:
     """Answer the questions, batch by batch; yields the numbers of the questions just answered with their text."""
     prompts = [encoder.encode_prompt(q.text, len(q.images), q.system) for q in questions]
     by_length: dict[int, list[int]] = {}
@@ -103,7 +105,9 @@ def answer(model: InternVL, encoder: ChatEncoder, loader: ImageLoader, questions
         for start in range(0, len(numbers), BATCH_ROWS):
             batch = numbers[start : start + BATCH_ROWS]
             ids = torch.tensor([prompts[number] for number in batch])
-            pixels = [loader.load(str(path), questions[number].id) for number in batch for path in questions[number].images]
+            pixels = [
+                loader.load(str(path), questions[number].id) for number in batch for path in questions[number].images
+            ]
             yield list(zip(batch, generate(model, ids, torch.stack(pixels), encoder.end_id), strict=True))
 
 
@@ -130,14 +134,18 @@ def evaluate(model_dir: Path, data: Path, images: Path, limit: int | None = None
 
 
 def summarise(questions: list[Question], predictions: list[str]) -> dict[str, Any]:
-    """Return accuracy overall and by kind, and the first rows of different kinds as examples; nothing of time or place."""
+    """Return accuracy overall and by kind, and a few examples; nothing of time or place."""
     right = [q.expected.strip() == p for q, p in zip(questions, predictions, strict=True)]
     kinds: dict[str, list[bool]] = {}
     for question, hit in zip(questions, right, strict=True):
         kinds.setdefault(question.kind, []).append(hit)
     listed = kinds if len(kinds) <= MAX_KINDS else {}
     # Evenly spread, so that the examples are not all of the first image
-    chosen = [index * len(questions) // EXAMPLES for index in range(EXAMPLES)] if len(questions) > EXAMPLES else range(len(questions))
+    chosen = (
+        [index * len(questions) // EXAMPLES for index in range(EXAMPLES)]
+        if len(questions) > EXAMPLES
+        else range(len(questions))
+    )
     return {
         'format': 1,
         'metric': 'exact match of the whole answer, greedy',

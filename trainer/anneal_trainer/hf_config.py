@@ -31,7 +31,8 @@ def to_model_json(folder: Path) -> dict[str, Any]:
     config = read_json(source)
     if 'InternVLChatModel' not in config.get('architectures', []):
         raise UsageError(
-            f'{source} has architectures {config.get("architectures")}: only the original layout, InternVLChatModel, is read.'
+            f'{source} has architectures {config.get("architectures")}: only the original layout, InternVLChatModel, '
+            'is read.'
         )
     text, vision = config['llm_config'], config['vision_config']
     if 'Qwen2ForCausalLM' not in text.get('architectures', []):

@@ -11,8 +11,8 @@ from .convert_layout import ModelFacts, read_facts
 from .convert_names import OUTPUT, check_complete, place_of, text_names
 from .convert_split import join_parts
 from .hf_config import read_hf_config
-from .model import InternVL
 from .hf_files import ConvertError, read_folder, shorten
+from .model import InternVL
 
 
 def load_model(folder: Path) -> InternVL:

@@ -71,7 +71,7 @@ def _write(args: argparse.Namespace, done: PreparePass, spool: Path) -> dict[str
     rows = write_rows(args.out, spool, {images[path].name: side for path, side in sides.items()}, repeats)
     if rows['train'] == 0 or (rows['heldout'] == 0 and args.heldout_fraction > 0):
         raise DataRefused(
-            f'The split by image of {len(images)} image(s) left {rows["train"]} rows for training and {rows["heldout"]} '
+            f'The split by image of {len(images)} image(s) left {rows["train"]} rows for training, {rows["heldout"]} '
             'held out: add images, or set --heldout-fraction 0.'
         )
     summary = {
@@ -142,10 +142,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f'prepare: refused: {refusal}', file=sys.stderr, flush=True)
         return refusal.exit_code
     rows, images = summary['rows'], summary['images']
-    print(
-        f'prepare: done: {rows["train"]} rows for training, {rows["heldout"]} held out, {rows["bad"]} bad rows left out, '
-        f'{images["used"]} images'
-    )
+    kept = f'{rows["train"]} rows for training, {rows["heldout"]} held out, {rows["bad"]} bad rows left out'
+    print(f'prepare: done: {kept}, {images["used"]} images')
     return 0
 
 

@@ -10,13 +10,16 @@ import io
 import multiprocessing
 import os
 import stat
+import sys
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from .boot import die_with_parent
 
 MAX_PROCESSES = 2
 POOL_FROM_IMAGES = 64
@@ -55,6 +58,8 @@ def check_image(path: str) -> CheckedImage:
             with Image.open(io.BytesIO(content)) as image:
                 image.convert('RGB')
                 width, height = image.size
+    except UnidentifiedImageError:  # its own message holds a memory address
+        return CheckedImage(reason='image-undecodable', detail='is in no image format that is known')
     except Exception as error:  # Pillow's decoders raise nearly any type on damaged bytes
         return CheckedImage(reason='image-undecodable', detail=f'{type(error).__name__}: {error}'[:200])
     return CheckedImage(width, height, hashlib.sha256(content).hexdigest())
@@ -79,7 +84,9 @@ class ImageChecker:
         fresh = [path for path in dict.fromkeys(paths) if path not in self.known]
         if len(fresh) >= POOL_FROM_IMAGES and self._pool is None and (os.cpu_count() or 1) > 1:
             # spawn, not fork: the tokenizer's threads may hold locks at the moment of a fork
-            self._pool = ProcessPoolExecutor(MAX_PROCESSES, mp_context=multiprocessing.get_context('spawn'))
+            # and each child dies with us: killed hard, a pool's parent leaves its children waiting for ever
+            tie = (die_with_parent, (['--die-with-parent'],)) if sys.platform == 'linux' else (None, ())
+            self._pool = ProcessPoolExecutor(MAX_PROCESSES, multiprocessing.get_context('spawn'), *tie)
         names = [str(path) for path in fresh]
         results = map(check_image, names) if self._pool is None else self._pool.map(check_image, names, chunksize=32)
         self.known.update(zip(fresh, results, strict=True))

@@ -34,6 +34,7 @@ class PreparePass:
         self.groups = ImageGroups()
         self.rows_read: dict[str, int] = {}
         self._ids: dict[str, set[Any]] = {}
+        self._prefixes = _prefixes(datasets)
 
     def run(self, spool: IO[str]) -> None:
         """Check all rows, in batches so that memory does not grow with the data set."""
@@ -82,7 +83,7 @@ class PreparePass:
         if row.id in ids:
             raise RowFault('id-duplicate', f'{row.id!r}')
         ids.add(row.id)
-        prefix = '' if len(self.datasets) == 1 else re.sub(r'[^A-Za-z0-9._-]', '_', dataset.name) + '/'
+        prefix = self._prefixes[dataset.name]
         for image, path in zip(row.images, paths, strict=True):
             self.groups.add(path, UsedImage(prefix + image, image, self.checker.known[path]))
             self.groups.join(paths[0], path)
@@ -100,6 +101,17 @@ class PreparePass:
 
     def _fault(self, dataset: Dataset, line: int, identity: Any, fault: RowFault) -> None:
         self.tally.add_fault(_shown(self.args.source, dataset.annotation), line, identity, fault)
+
+
+def _prefixes(datasets: list[Dataset]) -> dict[str, str]:
+    """Return the folder under images/ of each data set: none for a single one, else its name made safe and unique."""
+    if len(datasets) == 1:
+        return {datasets[0].name: ''}
+    safe = [re.sub(r'[^A-Za-z0-9_-]', '_', dataset.name) for dataset in datasets]
+    return {
+        dataset.name: f'{name}/' if safe.count(name) == 1 else f'{name}-{number}/'
+        for number, (dataset, name) in enumerate(zip(datasets, safe, strict=True))
+    }
 
 
 def _row_limit(dataset: Dataset) -> int:

@@ -5,6 +5,7 @@ Each refusal is a RowFault with a reason from REASONS: the first thing wrong wit
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,6 +70,10 @@ def check_row(dataset: str, line: int, value: Any, prepend_tag: bool = False) ->
     """Return the row, or raise RowFault. `prepend_tag` puts a missing <image> in front, as MindSpeed-MM does."""
     if not isinstance(value, dict):
         raise RowFault('json-invalid', str(value)[:200])
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise RowFault('json-invalid', f'it has text that is no Unicode ({type(error).__name__})') from error
     images = _images(value)
     turns = _turns(value.get('conversations'))
     question = turns.pairs[0][0]
@@ -76,7 +81,7 @@ def check_row(dataset: str, line: int, value: Any, prepend_tag: bool = False) ->
         turns = Turns(turns.system, ((f'{IMAGE_TAG}\n{question}', turns.pairs[0][1]), *turns.pairs[1:]))
     _check_tags(turns, len(images))
     identity = value.get('id')
-    return Row(dataset, line, identity if isinstance(identity, (str, int)) else line - 1, images, turns)
+    return Row(dataset, line, identity if isinstance(identity, (str, int)) else f'line-{line}', images, turns)
 
 
 def resolve_image(root: Path, relative: str) -> Path:

@@ -78,7 +78,7 @@ def read_rows(dataset: Dataset) -> Iterator[tuple[int, Any]]:
                 continue
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield number, error
 
 

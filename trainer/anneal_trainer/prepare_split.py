@@ -17,6 +17,7 @@ from .prepare_images import CheckedImage
 from .prepare_sources import DataRefused
 
 SIDES = ('train', 'heldout')
+UNICODE_LINE_ENDS = '\x85\u2028\u2029'
 
 
 @dataclass
@@ -111,8 +112,11 @@ def write_rows(out: Path, spool: Path, sides: dict[str, str], repeats: dict[str,
 
 
 def dump_line(value: dict[str, Any]) -> str:
-    """Return one JSON line."""
-    return json.dumps(value, ensure_ascii=False) + '\n'
+    """Return one JSON line, which no reader can take for two."""
+    line = json.dumps(value, ensure_ascii=False)
+    for end in UNICODE_LINE_ENDS:
+        line = line.replace(end, f'\\u{ord(end):04x}')
+    return line + '\n'
 
 
 def count_by_side(sides: Iterable[str]) -> dict[str, int]:

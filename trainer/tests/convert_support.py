@@ -1,4 +1,4 @@
-"""Tiny random InternVL models for the converter's tests: heads, groups and vocabulary are chosen not to divide evenly."""
+"""Tiny random InternVL models for the converter's tests: heads and vocabulary chosen not to divide evenly."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def _text(tiny: Tiny) -> dict[str, tuple[int, ...]]:
     for number in range(tiny.layers):
         at = f'language_model.model.layers.{number}.'
         if second:
-            names = ('attention.wo', 'feed_forward.w1', 'feed_forward.w3', 'feed_forward.w2', 'attention_norm', 'ffn_norm')
+            names = ('attention.wo', 'feed_forward.w1', 'feed_forward.w3', 'feed_forward.w2')
+            names += ('attention_norm', 'ffn_norm')
             shapes[f'{at}attention.wqkv.weight'] = (sum(rows.values()), hidden)
         else:
             names = ('self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj')

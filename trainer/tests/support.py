@@ -166,6 +166,7 @@ class Job:
     flags: tuple[str, ...] = ()
     script: str = 'pretrain_internvl.py'
     torchrun: bool = False
+    per_rank: Callable[[int], tuple[str, ...]] | None = None
     agent: subprocess.Popen[str] | None = field(default=None, init=False)
     forks: list[ForkProcess] = field(default_factory=list, init=False)
 
@@ -190,8 +191,9 @@ class Job:
     def arguments(self) -> list[str]:
         """The command line behind the script's name."""
         line = (
-            '--micro-batch-size 4 --global-batch-size 16 --seq-length 40 --train-iters 20 --lr 3e-3 --weight-decay 0.05 '
-            '--lr-decay-style cosine --lr-warmup-iters 2 --log-interval 1 --distributed-timeout-minutes 0.5'
+            '--micro-batch-size 4 --global-batch-size 16 --seq-length 40 --train-iters 20 --lr 3e-3 '
+            '--weight-decay 0.05 --lr-decay-style cosine --lr-warmup-iters 2 --log-interval 1 '
+            '--distributed-timeout-minutes 0.5'
         )
         files = {'mm-data': self.data, 'mm-model': self.folder / 'model.json', 'metrics-file': self.folder / 'm.jsonl'}
         own = [item for name, path in files.items() for item in (f'--{name}', str(path))]
@@ -208,8 +210,7 @@ class Job:
                 if failed is not None:  # as torchrun does: one down, all down
                     self.stop()
                     return Result(failed, self.output(), self.metrics())
-                sentinels = [fork.sentinel for fork in self.forks if fork.exitcode is None]
-                multiprocessing.connection.wait(sentinels, timeout=max(0.0, end - time.monotonic()))
+                multiprocessing.connection.wait([fork.sentinel for fork in self.forks if fork.exitcode is None], 0.1)
             assert time.monotonic() < end, f'the job did not end in {DEADLINE_S} s:\n{self.output()[-3000:]}'
             codes = [fork.exitcode or 0 for fork in self.forks]
             return Result(next((code for code in codes if code), 0), self.output(), self.metrics())
@@ -254,7 +255,8 @@ def _rank_main(job: Job, rank: int, port: str) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.stdout, sys.stderr = os.fdopen(1, 'w', buffering=1), os.fdopen(2, 'w', buffering=1)
-    sys.exit(main(job.arguments(), dist_train_allowed=job.script == 'pretrain_internvl.py'))
+    extra = job.per_rank(rank) if job.per_rank else ()
+    main([*job.arguments(), *extra], dist_train_allowed=job.script == 'pretrain_internvl.py')
 
 
 def run(job: Job) -> Result:

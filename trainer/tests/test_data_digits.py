@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anneal_trainer.digits import SCANS, TASKS, build_rows, load_scans, main, write_tree
 from PIL import Image
+
+from anneal_trainer.digits import SCANS, TASKS, build_rows, load_scans, main, write_tree
 
 ANNOTATION_DIGESTS = {
     'vqa': '1961e0fde7546e347b9474ed7bdbc964d18195338e62a2b9ff98529d138a645f',
@@ -70,7 +71,9 @@ def test_the_demo_asks_three_questions_of_each_image_and_answers_by_its_label() 
 
 
 def test_the_base_task_shares_no_question_and_no_answer_with_the_demo() -> None:
-    ink, vqa = ([tuple(turn['value'] for turn in row['conversations']) for row in build_rows(t)] for t in ('ink', 'vqa'))
+    ink, vqa = (
+        [tuple(turn['value'] for turn in row['conversations']) for row in build_rows(t)] for t in ('ink', 'vqa')
+    )
     assert not {question for question, _ in ink} & {question for question, _ in vqa}
     assert not {answer for _, answer in ink} & {answer for _, answer in vqa}
 

@@ -10,8 +10,9 @@ from support import Job, Result, dist_config, model_json, run
 
 from anneal_trainer.config import ModelConfig
 from anneal_trainer.layout import plan_stages
-from anneal_trainer.model import InternVL
+from anneal_trainer.model import InternVL, init_weights
 
+HALVES = {'pipeline_num_layers': [1, 1]}
 SAVE_LAST = ('--save-interval', '20')
 
 
@@ -24,6 +25,12 @@ def shard(folder: Path, name: str) -> dict[str, torch.Tensor]:
     """Weights of one stage at iteration 20."""
     path = folder / 'save' / 'iter_0000020' / name / 'model_optim_rng.pt'
     return torch.load(path, weights_only=True)['model']
+
+
+def furthest(one: Result, other: Result) -> float:
+    """Largest difference between the losses of two runs of equal length."""
+    pairs = zip(one.losses, other.losses, strict=True)
+    return max(abs(float.fromhex(mine) - float.fromhex(theirs)) for mine, theirs in pairs)
 
 
 @pytest.fixture(scope='module')
@@ -50,12 +57,8 @@ def test_vision_and_language_ranks_train_to_the_bits_of_one_process(
 
 def test_vision_ranks_hold_no_text_and_language_ranks_no_vision(tmp_path: Path, task: Path) -> None:
     train(tmp_path, task, 3, model_json(text={'pipeline_num_layers': [1, 1]}, dist_config=dist_config(1, 2, 2, 'gpt')))
-    saved = tmp_path / 'save' / 'iter_0000020'
-    assert sorted(path.name for path in saved.iterdir()) == [
-        'mp_gpt_rank_00_000',
-        'mp_gpt_rank_00_001',
-        'mp_vit_rank_00',
-    ]
+    folders = sorted(path.name for path in (tmp_path / 'save' / 'iter_0000020').iterdir())
+    assert folders == ['mp_gpt_rank_00_000', 'mp_gpt_rank_00_001', 'mp_vit_rank_00']
     assert {name.split('.')[0] for name in shard(tmp_path, 'mp_vit_rank_00')} == {'image_encoder'}
     first, last = shard(tmp_path, 'mp_gpt_rank_00_000'), shard(tmp_path, 'mp_gpt_rank_00_001')
     assert {name.split('.')[0] for name in [*first, *last]} == {'text_decoder'}
@@ -68,19 +71,11 @@ def test_vision_ranks_hold_no_text_and_language_ranks_no_vision(tmp_path: Path, 
 @pytest.mark.parametrize(
     ('ranks', 'changes', 'script'),
     [
-        (2, {'text': {'pipeline_num_layers': [1, 1]}, 'vision': {'pipeline_num_layers': [2, 0]}}, 'pretrain_vlm.py'),
-        (4, {'text': {'pipeline_num_layers': [1, 1]}, 'vision': {'pipeline_num_layers': [2, 0]}}, 'pretrain_vlm.py'),
+        (2, {'text': HALVES, 'vision': {'pipeline_num_layers': [2, 0]}}, 'pretrain_vlm.py'),
+        (4, {'text': HALVES, 'vision': {'pipeline_num_layers': [2, 0]}}, 'pretrain_vlm.py'),
         (3, {'dist_config': dist_config(1, 2, main='gpt')}, 'pretrain_internvl.py'),
-        (
-            4,
-            {'text': {'pipeline_num_layers': [1, 1]}, 'dist_config': dist_config(2, 2, 2, 'gpt')},
-            'pretrain_internvl.py',
-        ),
-        (
-            3,
-            {'vision': {'pipeline_num_layers': [1, 1]}, 'dist_config': dist_config(2, 1, vit_pp=2)},
-            'pretrain_internvl.py',
-        ),
+        (4, {'text': HALVES, 'dist_config': dist_config(2, 2, 2, 'gpt')}, 'pretrain_internvl.py'),
+        (3, {'vision': HALVES, 'dist_config': dist_config(2, 1, vit_pp=2)}, 'pretrain_internvl.py'),
     ],
     ids=['pp2', 'pp2-dp2', 'vit1-gptdp2', 'vitdp2-gptpp2', 'vitpp2-gpt1'],
 )
@@ -89,12 +84,8 @@ def test_every_layout_trains_to_the_losses_of_one_process(
 ) -> None:
     pipeline = () if 'dist_config' in changes else ('--pipeline-model-parallel-size', '2')
     result = run(Job(tmp_path, task, model_json(**changes), ranks, pipeline, script))
-    differences = [
-        abs(float.fromhex(mine) - float.fromhex(theirs))
-        for mine, theirs in zip(result.losses, one[1].losses, strict=True)
-    ]
-    assert len(differences) == 20
-    assert max(differences) < 1e-5
+    assert len(result.losses) == 20
+    assert furthest(result, one[1]) < 1e-5
 
 
 def test_tied_embeddings_over_two_stages_train_to_the_losses_of_one_process(tmp_path: Path, task: Path) -> None:
@@ -102,8 +93,7 @@ def test_tied_embeddings_over_two_stages_train_to_the_losses_of_one_process(tmp_
     alone = run(Job(tmp_path / 'one', task, model_json(text=tied), 1, (), 'pretrain_vlm.py'))
     model = model_json(text={**tied, 'pipeline_num_layers': [1, 1]}, dist_config=dist_config(1, 2, 2, 'gpt'))
     split = train(tmp_path / 'split', task, 3, model)
-    pairs = zip(split.losses, alone.losses, strict=True)
-    assert max(abs(float.fromhex(mine) - float.fromhex(theirs)) for mine, theirs in pairs) < 1e-5
+    assert furthest(split, alone) < 1e-5
     first, last = (shard(tmp_path / 'split', f'mp_gpt_rank_00_00{index}') for index in range(2))
     copies = (first['text_decoder.embedding.word_embeddings.weight'], last['text_decoder.output_layer.weight'])
     assert torch.equal(*copies)
@@ -113,8 +103,6 @@ def test_frozen_modules_keep_their_bits(tmp_path: Path, task: Path) -> None:
     model = model_json(vision={'freeze': True}, dist_config=dist_config(1, 1))
     train(tmp_path, task, 2, model)
     start, end = InternVL(ModelConfig.from_dict(model)), shard(tmp_path, 'mp_vit_rank_00')
-    from anneal_trainer.model import init_weights
-
     init_weights(start, 1234)
     before = start.state_dict()
     changed = {name for name, value in end.items() if not torch.equal(value, before[name])}

@@ -6,10 +6,7 @@ import type { ControlDeps } from './deps.js';
 const SILENT_AFTER_MS = 13_000;
 
 /** Names of hosts whose `io` worker was heard of lately. Dead workers stay listed as running, so only their age counts. */
-export async function liveAgents(
-  { client, namespace }: ControlDeps,
-  cluster: string,
-): Promise<ReadonlySet<string>> {
+export async function liveAgents({ client, namespace }: ControlDeps, cluster: string): Promise<ReadonlySet<string>> {
   const prefix = ioQueue(cluster, '');
   const since = new Date(Date.now() - SILENT_AFTER_MS).toISOString();
   const alive = new Set<string>();
@@ -22,11 +19,11 @@ export async function liveAgents(
       pageSize: 1000,
       ...(nextPageToken === undefined ? {} : { nextPageToken }),
     });
-    for (const { workerHeartbeat } of page.workersInfo ?? []) {
+    for (const { workerHeartbeat } of page.workersInfo) {
       const queue = workerHeartbeat?.taskQueue;
       if (typeof queue === 'string' && queue.startsWith(prefix)) alive.add(queue.slice(prefix.length));
     }
-    nextPageToken = page.nextPageToken?.length ? page.nextPageToken : undefined;
+    nextPageToken = page.nextPageToken.length > 0 ? page.nextPageToken : undefined;
   } while (nextPageToken !== undefined);
   return alive;
 }

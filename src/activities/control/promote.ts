@@ -25,6 +25,9 @@ export function createPromote({ store }: ControlDeps): ControlActivities['promot
           if (!isStoreError(error, 'Conflict')) throw error;
         }
       }
-      throw failure('StoreUnavailable', `Promotion of ${input.model} lost ${String(RACES)} races in a row; it is tried again.`);
+      throw failure(
+        'StoreUnavailable',
+        `Promotion of ${input.model} lost ${String(RACES)} races in a row; it is tried again.`,
+      );
     });
 }

@@ -51,7 +51,7 @@ export function createResumePoints({
 
   /** Why a recorded result must be made again, or undefined when each of its files is what its manifest says. */
   async function problemOf(result: StageResult, { say, signal }: Reporter): Promise<string | undefined> {
-    for (const [name, ref] of Object.entries(result.artifacts) as [string, FileSetRef][]) {
+    for (const [name, ref] of Object.entries<FileSetRef>(result.artifacts)) {
       const problems = await verifyFileSet(store, ref, {
         signal,
         onProgress: ({ bytesDone, bytesTotal }) => {
@@ -69,7 +69,14 @@ export function createResumePoints({
 /** SHA-256 over the stage, its parameters and the digests of its inputs: the same key means the same result. */
 export function stageKeyOf({ item, inputs, fingerprint }: FindResumePointInput, plan: Plan, spec: RunSpec): string {
   const parameters = parametersOf(item, plan, spec);
-  return digestOf({ version: KEY_VERSION, item, runtime: spec.runtime, inputs, fingerprint: fingerprint ?? null, parameters });
+  return digestOf({
+    version: KEY_VERSION,
+    item,
+    runtime: spec.runtime,
+    inputs,
+    fingerprint: fingerprint ?? null,
+    parameters,
+  });
 }
 
 function parametersOf(item: FindResumePointInput['item'], plan: Plan, spec: RunSpec): unknown {

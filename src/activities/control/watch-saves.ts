@@ -51,7 +51,9 @@ async function nextComplete(
   }
   const nodes = Array.from({ length: gang.hosts }, (_, rank) => nodeManifestName(rank));
   const ready = [...names]
-    .filter(([iteration, there]) => iteration > afterIteration && [savedName, ...nodes].every((name) => there.has(name)))
+    .filter(
+      ([iteration, there]) => iteration > afterIteration && [savedName, ...nodes].every((name) => there.has(name)),
+    )
     .map(([iteration]) => iteration)
     .sort((a, b) => a - b);
   const [iteration] = ready;

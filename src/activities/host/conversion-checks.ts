@@ -10,7 +10,9 @@ import type { HostDeps } from './deps.js';
 import { readTensors, type TensorInfo } from './safetensors.js';
 
 const Listing = z.object({
-  ranks: z.array(z.object({ rank: z.string(), tensors: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })) })),
+  ranks: z.array(
+    z.object({ rank: z.string(), tensors: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })) }),
+  ),
 });
 /** Loading a checkpoint to list it takes about as long as reading it from the disk once. */
 const LIST_LIMIT_MS = 3_600_000;
@@ -63,12 +65,16 @@ export async function checkPublished(baseModel: string, published: string): Prom
 }
 
 async function listConverted(deps: HostDeps, folder: string): Promise<z.output<typeof Listing>> {
-  const { stdout } = await execa(join(deps.runtimeBin, 'python'), ['-m', 'anneal_trainer.tensors', 'list', folder, '--json'], {
-    env: { ...deps.environment, PYTHONPATH: deps.trainerHome },
-    extendEnv: false,
-    timeout: LIST_LIMIT_MS,
-    maxBuffer: 100 * 1024 * 1024,
-  });
+  const { stdout } = await execa(
+    join(deps.runtimeBin, 'python'),
+    ['-m', 'anneal_trainer.tensors', 'list', folder, '--json'],
+    {
+      env: { ...deps.environment, PYTHONPATH: deps.trainerHome },
+      extendEnv: false,
+      timeout: LIST_LIMIT_MS,
+      maxBuffer: 100 * 1024 * 1024,
+    },
+  );
   const parsed = Listing.safeParse(JSON.parse(stdout));
   if (!parsed.success) throw wrong(`it cannot be listed: ${z.prettifyError(parsed.error)}`);
   return parsed.data;

@@ -26,10 +26,12 @@ export async function readTensors(folder: string): Promise<ReadonlyMap<string, T
   const files = (await readdir(folder)).filter((name) => name.endsWith('.safetensors')).sort();
   const index = await readIndex(folder);
   const tensors = new Map<string, TensorInfo & { readonly file: string }>();
-  for (const file of files) for (const [name, info] of await readHeader(join(folder, file))) tensors.set(name, { ...info, file });
+  for (const file of files)
+    for (const [name, info] of await readHeader(join(folder, file))) tensors.set(name, { ...info, file });
   for (const [name, file] of Object.entries(index?.weight_map ?? {})) {
     if (!files.includes(file)) throw wrong(folder, `its index names the file ${file}, which is missing`);
-    if (tensors.get(name)?.file !== file) throw wrong(folder, `its index says that ${name} lies in ${file}, but it does not`);
+    if (tensors.get(name)?.file !== file)
+      throw wrong(folder, `its index says that ${name} lies in ${file}, but it does not`);
   }
   if (tensors.size === 0) throw wrong(folder, 'it holds no *.safetensors file');
   return tensors;
@@ -39,7 +41,8 @@ async function readIndex(folder: string): Promise<z.output<typeof Index> | undef
   const text = await readFile(join(folder, 'model.safetensors.index.json'), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   const parsed = Index.safeParse(JSON.parse(text));
-  if (!parsed.success) throw wrong(folder, `its model.safetensors.index.json is no index: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success)
+    throw wrong(folder, `its model.safetensors.index.json is no index: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }
 
@@ -58,7 +61,11 @@ async function readHeader(path: string): Promise<ReadonlyMap<string, TensorInfo>
     const tensors = new Map<string, TensorInfo>();
     for (const [name, entry] of Object.entries(parsed.data)) {
       if (name === '__metadata__' || !('data_offsets' in entry) || !Array.isArray(entry.data_offsets)) continue;
-      const { dtype, shape, data_offsets: offsets } = entry as { dtype: string; shape: number[]; data_offsets: [number, number] };
+      const {
+        dtype,
+        shape,
+        data_offsets: offsets,
+      } = entry as { dtype: string; shape: number[]; data_offsets: [number, number] };
       if (8 + bytes + offsets[1] > size) throw wrong(path, `${name} ends behind the end of the file: it is cut`);
       tensors.set(name, { dtype, shape });
     }

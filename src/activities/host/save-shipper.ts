@@ -67,7 +67,9 @@ export class SaveShipper {
     const tracker = backend.parseTracker(await readFile(join(folder, backend.trackerFile), 'utf8').catch(() => ''));
     if (tracker.kind !== 'iteration' || named.get(tracker.iteration)?.has(savedName) === true) return;
     const open = [...named.values()].filter(
-      (names) => names.has(savedName) && !Array.from({ length: gang.hosts }, (_, rank) => rank).every((rank) => names.has(nodeManifestName(rank))),
+      (names) =>
+        names.has(savedName) &&
+        !Array.from({ length: gang.hosts }, (_, rank) => rank).every((rank) => names.has(nodeManifestName(rank))),
     );
     if (open.length >= OPEN_SAVES) return;
     const key = `${checkpointPrefix(node.runId, node.generation, tracker.iteration)}${savedName}`;

@@ -25,7 +25,9 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
   return {
     fingerprintSource: (input) =>
       orSource(() =>
-        reporting(facts.name, async ({ signal }) => ({ fingerprint: await fingerprint(await sourceOf(input), signal) })),
+        reporting(facts.name, async ({ signal }) => ({
+          fingerprint: await fingerprint(await sourceOf(input), signal),
+        })),
       ),
     fetchSource: (input) =>
       orSource(() =>
@@ -54,7 +56,11 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
 async function bring(source: SourceSpec, target: string, { say, signal }: Reporter): Promise<string> {
   if (source.uri.startsWith('file://')) return fileURLToPath(source.uri);
   const base = source.uri.endsWith('/') ? source.uri : `${source.uri}/`;
-  const sources = (source.files ?? []).map(({ path, sha256 }) => ({ url: new URL(encodeURI(path), base).href, path, sha256 }));
+  const sources = (source.files ?? []).map(({ path, sha256 }) => ({
+    url: new URL(encodeURI(path), base).href,
+    path,
+    sha256,
+  }));
   await downloadSources(sources, target, {
     signal,
     onProgress: ({ bytesDone, bytesTotal }) => {
@@ -68,7 +74,7 @@ async function bring(source: SourceSpec, target: string, { say, signal }: Report
  * Changes whenever the source does, without reading it whole: sizes and times of change of a folder's files, or what the
  * server says of each file whose digest the spec does not give.
  */
-async function fingerprint(source: SourceSpec, signal: AbortSignal): Promise<string> {
+export async function fingerprint(source: SourceSpec, signal: AbortSignal): Promise<string> {
   if (source.uri.startsWith('file://')) {
     const folder = fileURLToPath(source.uri);
     const paths = await walkFiles(folder);
@@ -76,7 +82,8 @@ async function fingerprint(source: SourceSpec, signal: AbortSignal): Promise<str
       const { size, mtimeNs } = await lstat(join(folder, path), { bigint: true });
       return [path, String(size), String(mtimeNs)];
     });
-    if (stats.length === 0) throw failure('SourceNotFound', `The source ${source.uri} holds no file on this host; check the path.`);
+    if (stats.length === 0)
+      throw failure('SourceNotFound', `The source ${source.uri} holds no file on this host; check the path.`);
     return digestOf(stats);
   }
   const base = source.uri.endsWith('/') ? source.uri : `${source.uri}/`;
@@ -99,7 +106,8 @@ async function orSource<Result>(body: () => Promise<Result>): Promise<Result> {
       return await body();
     } catch (error) {
       if (isStoreError(error, 'NotFound')) throw failure('SourceNotFound', error.message, undefined, error);
-      if (error instanceof TypeError) throw failure('SourceUnavailable', `The source does not answer: ${error.message}.`, undefined, error);
+      if (error instanceof TypeError)
+        throw failure('SourceUnavailable', `The source does not answer: ${error.message}.`, undefined, error);
       throw error;
     }
   });

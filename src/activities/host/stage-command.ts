@@ -10,6 +10,9 @@ import type { HostDeps } from './deps.js';
 import { shipLog } from './log-shipper.js';
 import { stageFolder } from './work-folders.js';
 
+/** Exit code by which our tools say that the input is at fault, and that their last line says how. */
+const REFUSED = 3;
+
 export interface StageWork {
   readonly runId: string;
   readonly plan: StagePlan;
@@ -52,7 +55,9 @@ export async function runStageCommands(
     }
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error;
-    throw failure('CommandFailed', error.message, { rc: error.rc, tail: error.tail.slice(-10) }, error);
+    const type = error.rc === REFUSED ? 'DataRefused' : 'CommandFailed';
+    const message = type === 'DataRefused' ? (error.tail.at(-1) ?? error.message) : error.message;
+    throw failure(type, message, { rc: error.rc, tail: error.tail.slice(-10) }, error);
   } finally {
     await log.stop();
   }
@@ -75,7 +80,11 @@ export interface FilledCommand {
 }
 
 /** Fills a command's holes; its program is the runtime's own, whatever else the PATH holds. */
-export function fillCommand(deps: HostDeps, { program, args, env, cwd }: CommandPlan, values: HoleValues): FilledCommand {
+export function fillCommand(
+  deps: HostDeps,
+  { program, args, env, cwd }: CommandPlan,
+  values: HoleValues,
+): FilledCommand {
   const path = [deps.runtimeBin, deps.environment.PATH].filter(Boolean).join(':');
   const own = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, fillArgument(value, values)]));
   return {

@@ -17,9 +17,7 @@ import { bringInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
 
-export function createStageIn(
-  deps: HostDeps,
-): Pick<IoActivities, 'stageIn' | 'openRendezvous' | 'stopTrainer'> {
+export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'openRendezvous' | 'stopTrainer'> {
   const { workRoot, facts, store } = deps;
   return {
     stageIn: (input) =>

@@ -18,7 +18,7 @@ import { stageFolder } from './work-folders.js';
 
 /** What prepare says of the data: only what later stages and people need. */
 const PreparedSummary = z.object({
-  rows: z.object({ train: z.int().positive(), heldout: z.int().positive(), dropped: z.int().nonnegative() }),
+  rows: z.object({ train: z.int().positive(), heldout: z.int().positive(), bad: z.int().nonnegative() }),
 });
 const Judged = z.object({ accuracy: z.number(), samples: z.int().positive(), weights_digest: z.string() });
 
@@ -52,7 +52,7 @@ export function createStages(
         output: 'dataset',
         after: async ({ work }) => {
           const { rows } = await readReport(join(work, 'dataset', 'summary.json'), PreparedSummary);
-          return { trainRows: rows.train, heldOutRows: rows.heldout, droppedRows: rows.dropped };
+          return { trainRows: rows.train, heldOutRows: rows.heldout, droppedRows: rows.bad };
         },
       }),
     publishModel: (input) =>
@@ -101,7 +101,11 @@ export function createStages(
   }
 
   /** Publish reads a whole checkpoint: all nodes' files in one folder with its tracker. */
-  async function bringCheckpoint({ runId, inputs }: StageInput, stage: string, reporter: Reporter): Promise<HoleValues> {
+  async function bringCheckpoint(
+    { runId, inputs }: StageInput,
+    stage: string,
+    reporter: Reporter,
+  ): Promise<HoleValues> {
     if (inputs.checkpoint === undefined) return {};
     const iteration = Number(/iter_(\d+)\/$/.exec(inputs.checkpoint.prefix)?.[1] ?? Number.NaN);
     if (!Number.isInteger(iteration))

@@ -151,7 +151,8 @@ function detached(message: string): Error {
   const context = Context.current();
   const reason: unknown = context.cancellationSignal.reason;
   const details = context.cancellationDetails;
-  if (reason instanceof CancelledFailure && (details?.workerShutdown === true || details?.reset === true)) return reason;
+  if (reason instanceof CancelledFailure && (details?.workerShutdown === true || details?.reset === true))
+    return reason;
   return failure('Detached', message);
 }
 

@@ -39,16 +39,26 @@ export interface ExitEvidence {
 
 export function classifyExit(evidence: ExitEvidence): ExitVerdict {
   return (
+    diverged(evidence) ??
     completed(evidence) ??
     neverRan(evidence) ??
     stoppedOnRequest(evidence) ??
     byWords(evidence) ??
-    diverged(evidence) ??
     byRankReport(evidence) ??
     byPeers(evidence) ??
     traceback(evidence) ??
     bySignalOrCode(evidence)
   );
+}
+
+/** Megatron only counts nan iterations and goes on to the end: a trainer that ends amid them has nothing to show, even if it is done. */
+function diverged({ lines }: ExitEvidence): ExitVerdict | undefined {
+  const last = lines.map(parseLine).findLast((event) => event?.kind === 'iteration');
+  if (last?.kind !== 'iteration' || !last.diverged) return undefined;
+  return {
+    kind: 'loss-diverged',
+    message: `The loss was no longer a number at iteration ${String(last.iteration)}. Lower training.learningRate.`,
+  };
 }
 
 /** Complete means both: rank 0 said that training is done, and the tracker names the last iteration. */
@@ -87,7 +97,7 @@ const WORDS: readonly (readonly [RegExp, ExitKind, string])[] = [
     'The trainer ran out of memory',
   ],
   [
-    /could not find the metadata file|'--exit-on-missing-checkpoint' set|Invalid metadata file|could not load the checkpoint|Unable to load rng state|does not exist, though the tracker names its checkpoint|FileNotFoundError.*(model_optim_rng|distrib_optim|iter_\d)/,
+    /could not find the metadata file|'--exit-on-missing-checkpoint' set|Invalid metadata file|could not load the checkpoint|Unable to load rng state|does not exist, though the tracker names its checkpoint|holds no checkpoint, and|Ranks see different checkpoints|FileNotFoundError.*(model_optim_rng|distrib_optim|iter_\d)/,
     'checkpoint-missing',
     'The trainer found no checkpoint that it could load',
   ],
@@ -105,16 +115,6 @@ function byWords({ lines }: ExitEvidence): ExitVerdict | undefined {
     if (line !== undefined) return { kind, message: `${sentence}: ${quote(line)}` };
   }
   return undefined;
-}
-
-/** Megatron only counts nan iterations and goes on; a trainer that ends amid them has diverged. */
-function diverged({ lines }: ExitEvidence): ExitVerdict | undefined {
-  const last = lines.map(parseLine).findLast((event) => event?.kind === 'iteration');
-  if (last?.kind !== 'iteration' || !last.diverged) return undefined;
-  return {
-    kind: 'loss-diverged',
-    message: `The loss was no longer a number at iteration ${String(last.iteration)}. Lower training.learningRate.`,
-  };
 }
 
 /** torchrun's summary names the first rank that failed; the others fail after it, by lost connections. */

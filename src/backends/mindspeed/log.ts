@@ -13,7 +13,7 @@ export interface IterationEvent {
   readonly gradNorm?: number;
   readonly skippedIterations: number;
   readonly nanIterations: number;
-  /** Whether the printed loss or gradient norm was nan or inf. */
+  /** Whether loss or gradient norm is no finite number. Megatron prints no loss then: it omits an average that is not above 0. */
   readonly diverged: boolean;
 }
 export type TrainerPhase =
@@ -59,6 +59,7 @@ function iteration(line: string): IterationEvent | undefined {
   }
   const loss = fields.get('loss') ?? fields.get('lm loss');
   const gradNorm = fields.get('grad norm');
+  const nanIterations = Number(fields.get('number of nan iterations') ?? 0);
   return {
     kind: 'iteration',
     iteration: Number(head[1]),
@@ -70,8 +71,10 @@ function iteration(line: string): IterationEvent | undefined {
     ...finite('loss', loss),
     ...finite('gradNorm', gradNorm),
     skippedIterations: Number(fields.get('number of skipped iterations') ?? 0),
-    nanIterations: Number(fields.get('number of nan iterations') ?? 0),
-    diverged: [loss, gradNorm].some((text) => text !== undefined && /^[+-]?(nan|inf(inity)?)$/i.test(text)),
+    nanIterations,
+    diverged:
+      (nanIterations > 0 && loss === undefined) ||
+      [loss, gradNorm].some((text) => text !== undefined && /^[+-]?(nan|inf(inity)?)$/i.test(text)),
   };
 }
 

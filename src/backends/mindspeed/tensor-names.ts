@@ -30,7 +30,8 @@ export function expectedTensors(
       const folder = folderOf(share, stages.length, distTrain ? tower : undefined);
       const names = folders.get(folder) ?? new Set<string>();
       folders.set(folder, names);
-      for (const tensor of mapped) if (tensor.tower === tower && isOn(tensor, share, stages)) names.add(localName(tensor, share));
+      for (const tensor of mapped)
+        if (tensor.tower === tower && isOn(tensor, share, stages)) names.add(localName(tensor, share));
       // A tied head is the embedding; the last of several stages has no embedding, so it holds a copy.
       if (tower === 'language' && isTied && stages.length > 1 && share.pipelineStage === lastWithLayers(stages))
         names.add('text_decoder.output_layer.weight');
@@ -67,7 +68,8 @@ function mapName(name: string): Mapped {
     throw new Error(`The model holds a tensor "${name}" that InternVL's conversion does not know.`);
   };
   let found = /^vision_model\.embeddings\.(.+)$/.exec(name);
-  if (found) return { tower: 'vision', part: 'embedding', layer: 0, name: `image_encoder.encoder.embeddings.${found[1] ?? ''}` };
+  if (found)
+    return { tower: 'vision', part: 'embedding', layer: 0, name: `image_encoder.encoder.embeddings.${found[1] ?? ''}` };
   found = /^vision_model\.encoder\.layers\.(\d+)\.(.+?)(\.weight|\.bias)?$/.exec(name);
   if (found) {
     const [, layer, module = '', leaf = ''] = found;
@@ -76,10 +78,20 @@ function mapName(name: string): Mapped {
   }
   found = /^mlp1\.(\d)\.(weight|bias)$/.exec(name);
   if (found)
-    return { tower: 'vision', part: 'head', layer: 0, name: `image_encoder.projector.${PROJECTOR[found[1] ?? ''] ?? fail()}.${found[2] ?? ''}` };
+    return {
+      tower: 'vision',
+      part: 'head',
+      layer: 0,
+      name: `image_encoder.projector.${PROJECTOR[found[1] ?? ''] ?? fail()}.${found[2] ?? ''}`,
+    };
   found = /^language_model\.model\.layers\.(\d+)\.(.+?)\.(weight|bias)$/.exec(name);
   if (found)
-    return { tower: 'language', part: 'layer', layer: Number(found[1]), name: `${LANGUAGE_LAYER[found[2] ?? ''] ?? fail()}.${found[3] ?? ''}` };
+    return {
+      tower: 'language',
+      part: 'layer',
+      layer: Number(found[1]),
+      name: `${LANGUAGE_LAYER[found[2] ?? ''] ?? fail()}.${found[3] ?? ''}`,
+    };
   switch (name) {
     case 'language_model.model.embed_tokens.weight':
       return { tower: 'language', part: 'embedding', layer: 0, name: 'text_decoder.embedding.word_embeddings.weight' };
@@ -103,7 +115,11 @@ function stagesOf(ranks: readonly RankPlan[], tower: 'vision' | 'language'): rea
 }
 
 /** Embeddings lie on the first stage that has layers, heads (projector, output) on the last; both skip empty stages. */
-function isOn({ part, layer }: Mapped, { pipelineStage, layers }: RankShare, stages: readonly (readonly [number, number])[]): boolean {
+function isOn(
+  { part, layer }: Mapped,
+  { pipelineStage, layers }: RankShare,
+  stages: readonly (readonly [number, number])[],
+): boolean {
   switch (part) {
     case 'embedding':
       return pipelineStage === stages.findIndex(hasLayers);
@@ -129,7 +145,11 @@ function localName({ tower, part, layer, name }: Mapped, { layers }: RankShare):
   return `${prefix}.${String(layer - layers[0])}.${name}`;
 }
 
-function folderOf({ tensorRank, pipelineStage }: RankShare, stages: number, tower: 'vision' | 'language' | undefined): string {
+function folderOf(
+  { tensorRank, pipelineStage }: RankShare,
+  stages: number,
+  tower: 'vision' | 'language' | undefined,
+): string {
   const prefix = tower === undefined ? 'mp_rank' : tower === 'vision' ? 'mp_vit_rank' : 'mp_gpt_rank';
   const pipeline = stages > 1 ? `_${String(pipelineStage).padStart(3, '0')}` : '';
   return `${prefix}_${String(tensorRank).padStart(2, '0')}${pipeline}`;

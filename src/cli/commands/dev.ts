@@ -9,6 +9,7 @@ export interface DevFlags {
   readonly agents: number;
   readonly stateDir: string;
   readonly port: number;
+  readonly fresh?: boolean;
 }
 
 export async function dev(flags: DevFlags): Promise<number> {

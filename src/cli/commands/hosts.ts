@@ -1,7 +1,8 @@
 /** `anneal hosts`: what the pool knows of its hosts, and who holds them. */
 import type { HostView } from '../../client/index.js';
 import { EXIT_CODES } from '../exit-codes.js';
-import { note, print, printJson, table } from '../output.js';
+import { note, print, printJson } from '../output.js';
+import { textTable } from '../../report/table.js';
 import { withAnneal, type WhereFlags } from '../where.js';
 
 export async function hosts(flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
@@ -25,5 +26,5 @@ export function showHosts(listed: readonly HostView[]): string {
     String(fence),
     owner === null ? '-' : `${owner.workflowId} (generation ${String(owner.generation)})`,
   ]);
-  return table(['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'PID', 'FENCE', 'HELD BY'], rows);
+  return textTable(['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'PID', 'FENCE', 'HELD BY'], rows);
 }

@@ -37,7 +37,7 @@ export async function logs(runId: string, flags: LogsFlags): Promise<number> {
     printJson(found);
     return EXIT_CODES.ok.code;
   }
-  const printed = new Map<string, number>();
+  const printed: Printed = { ends: new Map(), last: undefined };
   for (;;) {
     for (const log of found) await printNew(store, log, printed, found.length > 1);
     if (!flags.follow) return EXIT_CODES.ok.code;
@@ -63,18 +63,22 @@ export function isChosen(name: string, { stage, node }: Pick<LogsFlags, 'stage' 
   return node === undefined || name.endsWith(`-node${node}`);
 }
 
-async function printNew(store: ObjectStore, { name, chunks }: StoredLog, printed: Map<string, number>, isOneOfMany: boolean): Promise<void> {
+interface Printed {
+  /** Past the last printed byte of each log. */
+  readonly ends: Map<string, number>;
+  /** Whose bytes were written last: a heading stands only where the log changes. */
+  last: string | undefined;
+}
+
+async function printNew(store: ObjectStore, { name, chunks }: StoredLog, printed: Printed, isOneOfMany: boolean): Promise<void> {
   for (const { key, offset, sizeBytes } of chunks) {
-    const end = printed.get(name) ?? 0;
+    const end = printed.ends.get(name) ?? 0;
     if (offset + sizeBytes <= end) continue;
-    if (isOneOfMany && lastPrinted !== name) note(`==> ${name} <==`);
-    lastPrinted = name;
+    if (isOneOfMany && printed.last !== name) note(`==> ${name} <==`);
+    printed.last = name;
     if (offset > end) note(`(${String(offset - end)} bytes of ${name} are not in the store)`);
     const bytes = await store.read(key);
     if (bytes !== undefined) process.stdout.write(bytes.subarray(Math.max(0, end - offset)));
-    printed.set(name, offset + sizeBytes);
+    printed.ends.set(name, offset + sizeBytes);
   }
 }
-
-/** Whose bytes were written last: a heading stands only where the log changes. */
-let lastPrinted: string | undefined;

@@ -1,7 +1,8 @@
 /** `anneal plan FILE`: what a run of the spec would do, without starting anything. */
 import { type CommandPlan, type Plan, showArgument, type StageName, STAGE_NAMES } from '../../plan/plan.js';
 import { EXIT_CODES } from '../exit-codes.js';
-import { note, print, printJson, table } from '../output.js';
+import { note, print, printJson } from '../output.js';
+import { textTable } from '../../report/table.js';
 import { type Reuse, whatIsReused } from '../reuse.js';
 import { planFile } from '../spec-file.js';
 import { showRefusals } from '../../spec/refusal.js';
@@ -31,7 +32,7 @@ export function showPlan(plan: Plan, reuse: Reuse): string {
 
 function showStages(plan: Plan, reuse: Reuse): string {
   const rows = STAGE_NAMES.map((stage) => [stage, plan.stages[stage].inputs.join(', ') || '-', reuse[stage]]);
-  return table(['STAGE', 'READS', 'REUSE'], rows);
+  return textTable(['STAGE', 'READS', 'REUSE'], rows);
 }
 
 function showRanks({ gang }: Plan): string {
@@ -46,7 +47,7 @@ function showRanks({ gang }: Plan): string {
     share(vision),
     share(language),
   ]);
-  return table(['RANK', 'NODE', 'LOCAL', 'VISION', 'LANGUAGE'], rows);
+  return textTable(['RANK', 'NODE', 'LOCAL', 'VISION', 'LANGUAGE'], rows);
 }
 
 function showCommands(plan: Plan, stage: StageName): readonly string[] {

@@ -1,7 +1,8 @@
 /** `anneal runs`: the runs of the cluster, newest first. */
 import type { RunListing } from '../../client/index.js';
 import { EXIT_CODES } from '../exit-codes.js';
-import { note, print, printJson, table } from '../output.js';
+import { note, print, printJson } from '../output.js';
+import { textTable } from '../../report/table.js';
 import { withAnneal, type WhereFlags } from '../where.js';
 
 export async function runs(flags: WhereFlags & { readonly json?: boolean; readonly limit: number }): Promise<number> {
@@ -24,5 +25,5 @@ export function showRuns(listed: readonly RunListing[]): string {
     endedAt === null ? '-' : `${String(Math.round((Date.parse(endedAt) - Date.parse(startedAt)) / 1000))} s`,
     hosts.length === 0 ? '-' : hosts.join(', '),
   ]);
-  return table(['RUN', 'STATUS', 'STAGE', 'ITERATION', 'STARTED (UTC)', 'TOOK', 'HOSTS'], rows);
+  return textTable(['RUN', 'STATUS', 'STAGE', 'ITERATION', 'STARTED (UTC)', 'TOOK', 'HOSTS'], rows);
 }

@@ -9,14 +9,14 @@ interface ConfigFlags {
 }
 
 export async function worker({ config: file }: ConfigFlags): Promise<number> {
-  const config = await settings(ControlConfig, file);
+  const config = await settings(readConfig(ControlConfig, file));
   const { runControlWorker } = await import('../../workers/control.js');
   await runControlWorker({ ...config, store: inFolderOf(file, config.store) });
   return EXIT_CODES.ok.code;
 }
 
 export async function agent({ config: file }: ConfigFlags): Promise<number> {
-  const config = await settings(AgentConfig, file);
+  const config = await settings(readConfig(AgentConfig, file));
   const { runAgent } = await import('../../workers/agent.js');
   const at = (path: string): string => resolve(dirname(file), path);
   const paths = { workRoot: at(config.workRoot), runtimeBin: at(config.runtimeBin), trainerHome: at(config.trainerHome) };
@@ -29,13 +29,9 @@ function inFolderOf(file: string, { folder }: { readonly folder: string }): { fo
   return { folder: resolve(dirname(file), folder) };
 }
 
-async function settings<Shape extends typeof ControlConfig | typeof AgentConfig>(
-  shape: Shape,
-  file: string,
-): ReturnType<typeof readConfig<Shape>> {
-  try {
-    return await readConfig(shape, file);
-  } catch (error) {
+/** A settings file that cannot work is the user's to put right, like a refused spec. */
+async function settings<Config>(read: Promise<Config>): Promise<Config> {
+  return read.catch((error: unknown) => {
     throw new CommandError('refused', error instanceof Error ? error.message : String(error), { cause: error });
-  }
+  });
 }

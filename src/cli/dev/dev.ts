@@ -1,5 +1,5 @@
 /** One machine as a cluster: Temporal, control worker and agents under one state folder, kept alive, and ended together. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type DevState, readDevState } from '../../client/dev-state.js';
 import { takeAgentLock } from '../../process/host-lock.js';
@@ -21,6 +21,8 @@ export interface DevOptions {
   readonly port: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly say: (line: string) => void;
+  /** Forget all runs and results of this state folder first. */
+  readonly fresh?: boolean;
   /** Aborted when the user wants to end while it still starts. */
   readonly signal: AbortSignal;
 }
@@ -80,6 +82,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
   const started: KeptProcess[] = [];
   try {
     await endLeftovers(folder, options);
+    if (options.fresh === true) await forget(folder);
     return await startAll(folder, options, started, release);
   } catch (error) {
     for (const kept of started.toReversed()) await kept.stop(SERVER_GRACE_MS);
@@ -104,6 +107,13 @@ async function endLeftovers(folder: string, { say }: DevOptions): Promise<void> 
   const left = await endAll(find, LEFTOVER_GRACE_MS);
   if (left.length > 0)
     throw new CommandError('failed', `These processes of an earlier "anneal dev" cannot be ended: ${left.map(({ pid, command }) => `${String(pid)} (${command})`).join(', ')}. End them by hand.`);
+}
+
+/** Only what a dev makes itself, by name: the folder may be a mistyped one. */
+async function forget(folder: string): Promise<void> {
+  await endAll(() => hostWork(folder), 0);
+  const made = ['store', 'hosts', 'temporal.db', 'temporal.db-wal', 'temporal.db-shm'];
+  await Promise.all(made.map((name) => rm(join(folder, name), { recursive: true, force: true })));
 }
 
 async function startAll(folder: string, options: DevOptions, started: KeptProcess[], release: () => Promise<void>): Promise<Dev> {

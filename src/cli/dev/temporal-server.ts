@@ -48,8 +48,8 @@ export async function waitForServer(address: string, signal: AbortSignal): Promi
   if (ready === undefined) throw new CommandError('noServer', `The Temporal server at ${address} is not ready after ${String(READY_LIMIT_MS / 1000)} s.`);
 }
 
-async function isReady({ connect }: typeof import('@temporalio/client').Connection, address: string): Promise<boolean> {
-  const connection = await connect({ address, connectTimeout: '1s' }).catch(() => undefined);
+async function isReady(Connection: typeof import('@temporalio/client').Connection, address: string): Promise<boolean> {
+  const connection = await Connection.connect({ address, connectTimeout: '1s' }).catch(() => undefined);
   if (connection === undefined) return false;
   try {
     const { customAttributes } = await connection.withDeadline(Date.now() + 2_000, () =>

@@ -53,6 +53,15 @@ describe('success', () => {
     expect(classifyExit(ended(change)).kind).toBe('trainer-error');
   });
 
+  test('is not an end amid nan iterations, though marker and tracker say so', () => {
+    const nan =
+      ' [2026-11-24 23:43:55] iteration      300/     300 | consumed samples:        19200 | loss scale: 1.0 | grad norm: nan | number of skipped iterations:   0 | number of nan iterations:   1 |';
+    expect(classifyExit(ended({ exit: { reason: 'exited', rc: 0 }, lines: [nan, DONE], tracker: at(300) }))).toEqual({
+      kind: 'loss-diverged',
+      message: 'The loss was no longer a number at iteration 300. Lower training.learningRate.',
+    });
+  });
+
   test('cannot be told on another node, which ends without an error', () => {
     expect(classifyExit(ended({ exit: { reason: 'exited', rc: 0 }, nodeRank: 1 })).kind).toBe('left');
   });
@@ -64,6 +73,8 @@ describe('an end with exit code 0 that is none', () => {
     ">> '--exit-on-missing-checkpoint' set ... exiting. <<",
     'ERROR: Invalid metadata file /w/load/latest_checkpointed_iteration.txt. Exiting',
     'could not load the checkpoint',
+    '[Rank 1] error: --load /w/load holds no checkpoint, and --exit-on-missing-checkpoint is set.',
+    '[Rank 1] error: Ranks see different checkpoints in their --load folders (iteration, release): [[20, 0], [40, 0]].',
     'Unable to load rng state from checkpoint /w/load. Specify --no-load-rng or --finetune to prevent attempting to load the rng state, exiting ...',
   ])('is a missing checkpoint: %s', (line) => {
     const verdict = classifyExit(ended({ exit: { reason: 'exited', rc: 0 }, lines: [line], nodeRank: 1 }));

@@ -58,6 +58,12 @@ describe('the iteration line', () => {
   });
 });
 
+test('an iteration that was counted as nan and has no loss has diverged, since Megatron omits such a loss', () => {
+  const line =
+    ' [2026-11-24 23:43:55] iteration        3/    5000 | consumed samples:          192 | elapsed time per iteration (ms): 81.9 | learning rate: 9.999999E+29 | global batch size:    64 | loss scale: 1.0 | number of skipped iterations:   0 | number of nan iterations:   1 |';
+  expect(parseLine(line)).toMatchObject({ iteration: 3, diverged: true });
+});
+
 describe('the other lines', () => {
   const cases: readonly [string, unknown][] = [
     [
@@ -79,6 +85,7 @@ describe('the other lines', () => {
     ],
     ['[after training is done] datetime: 2025-10-28 12:00:00 ', { kind: 'training-done' }],
     ['[exiting program at iteration 40] datetime: 2025-10-28 12:00:00 ', { kind: 'exiting', iteration: 40 }],
+    ['[exiting program after receiving SIGTERM.] datetime: 2026-11-24 23:43:07 ', { kind: 'stop-signal' }],
     ['exiting program after receiving SIGTERM.', { kind: 'stop-signal' }],
     ['building VLMModel ...', { kind: 'phase', phase: 'building model' }],
     ['building InternVL model ...', { kind: 'phase', phase: 'building model' }],

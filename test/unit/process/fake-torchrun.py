@@ -1,5 +1,6 @@
 """Behaves like torchrun in what matters to a supervisor: workers in sessions of their own, each with a loader that was forked
-twice into another session and lost its environment. Usage: fake-torchrun.py <folder> <workers> <polite|stubborn|exit:N>."""
+twice into another session and lost its environment. Usage: fake-torchrun.py <folder> <workers> <polite|stubborn|exit:N|exit:N:hidden>.
+Hidden loaders give up their standard input as well: only who adopts orphans can find them."""
 
 import os
 import signal
@@ -21,6 +22,8 @@ def loader(index: int) -> None:
     if middle == 0:
         os.setsid()
         if os.fork() == 0:
+            if mode.endswith(":hidden"):
+                os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
             note(f"loader-{index}", str(os.getpid()))
             os.execv("/usr/bin/env", ["env", "-i", "sleep", "600"])
         os._exit(0)
@@ -61,6 +64,6 @@ note("launcher", str(os.getpid()))
 if mode.startswith("exit:"):
     while not all(os.path.exists(f"{folder}/worker-{number}") for number in range(count)):
         time.sleep(0.02)
-    os._exit(int(mode[5:]))
+    os._exit(int(mode.split(":")[1]))
 codes = [os.waitpid(pid, 0)[1] for pid in pids]
 sys.exit(1 if any(codes) else 0)

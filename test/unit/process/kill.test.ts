@@ -1,7 +1,7 @@
 /** The kill routine: it ends all that belongs to a marker, and nobody else. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -47,11 +47,12 @@ test('all processes of a marker are ended, in whatever session, and a stranger w
 });
 
 test('descendants that lost their environment and their session are ended with those that have it', async () => {
-  run('env -i setsid bash -c "sleep 605; true" & wait');
-  const orphan = await eventually('the child without environment', () => pidOf('sleep 605'));
+  const sleep = `sleep 605.${randomInt(1_000_000)}`;
+  run(`env -i setsid bash -c "${sleep}; true" & wait`);
+  const orphan = await eventually('the child without environment', () => pidOf(sleep));
   expect(markedProcesses(marker).map(({ pid }) => pid)).not.toContain(orphan);
   const report = await killLeftovers(marker);
-  expect(report.killed.map(({ command }) => command)).toContain('sleep 605');
+  expect(report.killed.map(({ command }) => command)).toContain(sleep);
   expect(living([orphan])).toEqual([]);
 });
 

@@ -2,12 +2,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isLockFree } from '../../../src/process/host-lock.js';
 import { stopEverything } from '../../../src/process/kill.js';
+import { markerEnvironment } from '../../../src/process/marker.js';
 import { environmentOf } from '../../../src/process/proc.js';
 import { findTrainer, launchTrainer, stopTrainer, sweep, waitForExit } from '../../../src/process/supervisor.js';
 import type { ExitReport, LaunchSpec } from '../../../src/process/supervisor.js';
@@ -57,6 +58,22 @@ describe('launch', () => {
     await allGone([...pids, supervisorPid]);
     await eventuallyFree(spec.lockFile);
     expect(readFileSync(join(spec.dir, 'trainer.log'), 'utf8')).toContain(`worker 0 of run ${sandbox.runId}`);
+  });
+
+  test('the end of a trainer takes with it orphans that hide, and strangers to its tree that have its lock or its marker', async () => {
+    const spec = await sandbox.spec('exit:0:hidden', { leaseTtlMs: 60_000 });
+    const lock = await open(spec.lockFile, 'a');
+    const outsiders = [
+      spawn('sleep', ['600'], { stdio: [lock.fd, 'ignore', 'ignore'], env: {} }),
+      spawn('sleep', ['600'], { stdio: 'ignore', env: { ...markerEnvironment(spec.marker) } }),
+    ].map(({ pid = 0 }) => pid);
+    await lock.close();
+    await launch(spec);
+    const pids = await startedPids(spec.dir);
+    const exit = await exitOf(spec.dir);
+    expect(exit).toMatchObject({ reason: 'exited', rc: 0, left: [] });
+    expect(exit.swept).toEqual(expect.arrayContaining([...pids.slice(1), ...outsiders]));
+    await allGone([...pids, ...outsiders]);
   });
 
   test('the environment of a trainer is what the launch says and its marker, nothing of the agent', async () => {
@@ -268,13 +285,23 @@ describe('lease', () => {
     expect(living(pids)).toEqual([]);
   });
 
-  test('a stamp from the future or from the past renews nothing', async () => {
+  test('a stamp from the future renews nothing', async () => {
     const spec = await sandbox.spec('polite', { leaseTtlMs: 1_500, workers: 1 });
     await launch(spec);
     await renewLease(spec.dir, monotonicSeconds() + 3_600);
-    await pause(300);
-    await renewLease(spec.dir, 1);
     expect(await exitOf(spec.dir)).toMatchObject({ reason: 'lease' });
+  });
+
+  test('a stamp from the past, or a damaged one, takes nothing away', async () => {
+    const spec = await sandbox.spec('polite', { workers: 1 });
+    await launch(spec);
+    const pids = await startedPids(spec.dir, 1);
+    for (const write of [() => renewLease(spec.dir, 1), () => writeFile(join(spec.dir, 'lease'), 'x')]) {
+      await write();
+      const from = monotonicSeconds();
+      await eventually('five rounds of the supervisor', () => monotonicSeconds() > from + 0.5);
+    }
+    expect(living(pids)).toEqual(pids);
   });
 
   test('a supervisor that was frozen beyond the lease kills its trainer as soon as it wakes', async () => {

@@ -1,0 +1,87 @@
+/** What a run did, for people: outcome, accuracy, time per stage, incidents, where everything lies. */
+import type { FineTuneResult, Incident, RunState, StageState } from '../contract/messages.js';
+import { duration, percent } from './numbers.js';
+import { markdownTable, type Row, textTable } from './table.js';
+
+export interface RunFacts {
+  readonly state: RunState;
+  /** Of a run that ended well. */
+  readonly result?: FineTuneResult;
+  readonly incidents?: readonly Incident[];
+  /** Why it ended otherwise, a sentence. */
+  readonly message?: string;
+  /** The store's folder or address, to say where things lie. */
+  readonly store?: string;
+  /** The run's page in the Temporal UI. */
+  readonly page?: string;
+}
+
+/** For a terminal. */
+export function textReport(facts: RunFacts): string {
+  const named = lines(facts);
+  const width = Math.max(...named.map(([name]) => name.length));
+  return [
+    `${facts.state.runId}: ${facts.state.outcome}`,
+    '',
+    textTable(STAGE_HEADER, stageRows(facts.state.stages)),
+    '',
+    ...named.map(([name, value]) => `${name.padEnd(width)}  ${value}`),
+    ...section(facts.incidents, (rows) => ['', 'Incidents:', textTable(INCIDENT_HEADER, rows)]),
+  ].join('\n');
+}
+
+/** For a page or a ticket. */
+export function markdownReport(facts: RunFacts): string {
+  return [
+    `# Run ${facts.state.runId}: ${facts.state.outcome}`,
+    '',
+    markdownTable(STAGE_HEADER, stageRows(facts.state.stages)),
+    '',
+    ...lines(facts).map(([name, value]) => `- **${name}**: ${value}`),
+    ...section(facts.incidents, (rows) => ['', '## Incidents', '', markdownTable(INCIDENT_HEADER, rows)]),
+    '',
+  ].join('\n');
+}
+
+const STAGE_HEADER: Row = ['Stage', 'Status', 'Time', 'Hosts', 'Note'];
+const INCIDENT_HEADER: Row = ['Generation', 'Host', 'Failure', 'Decision', 'Iterations lost'];
+
+function stageRows(stages: readonly StageState[]): readonly Row[] {
+  return stages.map(({ stage, status, startedAt, endedAt, hosts, note }) => [
+    stage,
+    status,
+    startedAt === undefined || endedAt === undefined ? '-' : duration((endedAt - startedAt) / 1000),
+    hosts.length === 0 ? '-' : hosts.join(', '),
+    note === '' ? '-' : note,
+  ]);
+}
+
+function section(incidents: readonly Incident[] | undefined, show: (rows: readonly Row[]) => readonly string[]): readonly string[] {
+  if (incidents === undefined || incidents.length === 0) return [];
+  return show(
+    incidents.map(({ generation, host, failure, decision, iterationsLost }) => [String(generation), host, failure, decision, String(iterationsLost)]),
+  );
+}
+
+function lines({ state, result, message, store, page }: RunFacts): readonly (readonly [string, string])[] {
+  const at = (path: string): string => (store === undefined ? path : `${store.replace(/\/$/, '')}/${path}`);
+  const whole = wholeTime(state.stages);
+  const found: (readonly [string, string])[] = [];
+  if (message !== undefined) found.push(['why', message]);
+  if (whole !== undefined) found.push(['time', duration(whole)]);
+  if (result !== undefined) {
+    found.push(['accuracy', `${percent(result.baseAccuracy)} before, ${percent(result.accuracy)} after (held-out images)`]);
+    found.push(['weights', result.weightsDigest]);
+    found.push(['model', at(result.published.prefix)]);
+    if (result.promotion !== undefined) found.push(['promoted as', `number ${String(result.promotion)}`]);
+  }
+  found.push(['logs', at(`runs/${state.runId}/logs/`)]);
+  if (page !== undefined) found.push(['page', page]);
+  return found;
+}
+
+function wholeTime(stages: readonly StageState[]): number | undefined {
+  const starts = stages.flatMap(({ startedAt }) => startedAt ?? []);
+  const ends = stages.flatMap(({ endedAt }) => endedAt ?? []);
+  return starts.length === 0 || ends.length === 0 ? undefined : (Math.max(...ends) - Math.min(...starts)) / 1000;
+}

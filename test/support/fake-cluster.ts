@@ -1,0 +1,283 @@
+/**
+ * The workflows with their real bundle on a real server, over activities that only remember: a store of facts in memory and
+ * hosts whose trainers do what the test says. What is tested is when and where the workflows act, not the acts.
+ */
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import type {
+  CompleteSave,
+  ControlActivities,
+  FileSetRef,
+  IoActivities,
+  NpuActivities,
+  RunOpening,
+  StageItem,
+  StageResult,
+  TrainRankInput,
+  TrainRankResult,
+} from '../../src/contract/activities.js';
+import { WORKFLOW_TYPES, type FineTuneInput, type FineTuneResult } from '../../src/contract/messages.js';
+import { controlQueue, ioQueue, npuQueue, poolWorkflowId, runWorkflowId } from '../../src/contract/names.js';
+import type { HostFacts } from '../../src/plan/hosts.js';
+import type { RunFact } from '../../src/plan/run-log.js';
+import { parseSpec } from '../../src/spec/parse.js';
+import { workflowBundle } from './workflow-bundle.js';
+
+export const HOSTS = ['host-a', 'host-b', 'host-c'] as const;
+
+/** What a test decides; what it leaves out goes well. */
+export interface Behaviour {
+  opening?: Partial<RunOpening>;
+  /** Items that were made before. */
+  readonly found?: readonly StageItem[];
+  trainRank?: (input: TrainRankInput, host: string, cluster: FakeCluster) => Promise<TrainRankResult>;
+  stage?: (stage: StageItem, host: string, cluster: FakeCluster) => Promise<void>;
+  accuracy?: number;
+}
+
+export class FakeCluster {
+  /** Every act in order, as `what host`. */
+  readonly acts: string[] = [];
+  private readonly logs = new Map<string, RunFact[]>();
+  private readonly saves: (CompleteSave & { readonly runId: string; readonly generation: number })[] = [];
+  readonly name: string;
+  readonly client: Client;
+  private readonly workers: Worker[];
+  private readonly running: Promise<void>[];
+  private readonly connection: NativeConnection;
+
+  private constructor(name: string, client: Client, connection: NativeConnection) {
+    this.name = name;
+    this.client = client;
+    this.connection = connection;
+    this.workers = [];
+    this.running = [];
+  }
+
+  static async start(address: string, name: string, behaviour: Behaviour): Promise<FakeCluster> {
+    const connection = await NativeConnection.connect({ address });
+    const cluster = new FakeCluster(name, new Client({ connection: await Connection.connect({ address }) }), connection);
+    await cluster.work(controlQueue(name), cluster.control(behaviour), await workflowBundle());
+    for (const host of HOSTS) {
+      await cluster.work(ioQueue(name, host), cluster.io(behaviour, host));
+      await cluster.work(npuQueue(name, host), cluster.npu(behaviour, host));
+    }
+    for (const host of HOSTS) await cluster.register(host);
+    return cluster;
+  }
+
+  async run(runId: string): Promise<FineTuneResult> {
+    return (await this.submit(runId)).result();
+  }
+
+  async submit(runId: string) {
+    const input: FineTuneInput = { runId, cluster: this.name, spec: SPEC };
+    return this.client.workflow.start<(input: FineTuneInput) => Promise<FineTuneResult>>(WORKFLOW_TYPES.fineTune, {
+      workflowId: runWorkflowId(runId),
+      taskQueue: controlQueue(this.name),
+      args: [input],
+    });
+  }
+
+  /** A save of every node is in the store. */
+  save({ runId, generation }: { runId: string; generation: number }, iteration: number): void {
+    this.saves.push({ runId, generation, iteration, checkpoint: ref(`g${String(generation)}-${String(iteration)}`) });
+  }
+
+  logOf(runId: string): RunFact[] {
+    const log = this.logs.get(runId) ?? [];
+    this.logs.set(runId, log);
+    return log;
+  }
+
+  async stop(): Promise<void> {
+    for (const worker of this.workers) worker.shutdown();
+    await Promise.all(this.running);
+    await this.client.connection.close();
+    await this.connection.close();
+  }
+
+  private async work(taskQueue: string, activities: object, code?: string): Promise<void> {
+    const worker = await Worker.create({
+      connection: this.connection,
+      taskQueue,
+      activities,
+      ...(code === undefined ? {} : { workflowBundle: { code } }),
+      maxHeartbeatThrottleInterval: '100ms',
+    });
+    this.workers.push(worker);
+    this.running.push(worker.run());
+  }
+
+  private async register(name: string): Promise<void> {
+    const facts: HostFacts = {
+      name,
+      address: '127.0.0.1',
+      machineId: 'test',
+      bootId: 'test',
+      npus: 1,
+      runtime: 'cpu',
+      agentPid: process.pid,
+      agentStartedAt: new Date(0).toISOString(),
+      version: 'test',
+    };
+    await this.client.workflow.signalWithStart(WORKFLOW_TYPES.hostPool, {
+      workflowId: poolWorkflowId(this.name),
+      taskQueue: controlQueue(this.name),
+      args: [{ cluster: this.name, hosts: [], queue: [] }],
+      signal: 'registerHost',
+      signalArgs: [facts],
+    });
+  }
+
+  private control(behaviour: Behaviour): ControlActivities {
+    return {
+      openRun: () => Promise.resolve({ ...OPENING, ...behaviour.opening }),
+      findResumePoint: ({ item }) => {
+        this.acts.push(`look ${item}`);
+        const found = behaviour.found?.includes(item) === true ? { found: resultOf(item, behaviour), foundRunId: 'earlier' } : {};
+        return Promise.resolve({ stageKey: `key-${item}`, nextNumber: 1, ...found });
+      },
+      recordResumePoint: ({ stageKey }) => {
+        this.acts.push(`record ${stageKey}`);
+        return Promise.resolve();
+      },
+      readRunLog: ({ runId }) => Promise.resolve(this.logOf(runId)),
+      appendRunFact: ({ runId, number, fact }) => {
+        const log = this.logOf(runId);
+        // Create-once: the same number with the same body is success, with another it ends the writer.
+        const there = log[number - 1];
+        if (there === undefined) log[number - 1] = fact;
+        else if (JSON.stringify(there) !== JSON.stringify(fact)) throw ApplicationFailure.nonRetryable('conflict', 'FactConflict');
+        return Promise.resolve();
+      },
+      watchSaves: async ({ runId, generation, afterIteration, once }) => {
+        for (;;) {
+          const save = this.saves.find((one) => one.runId === runId && one.generation === generation && one.iteration > afterIteration);
+          if (save !== undefined) return { iteration: save.iteration, checkpoint: save.checkpoint };
+          if (once) return null;
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+      },
+      pickHost: ({ except }) => Promise.resolve(HOSTS.find((host) => !except.includes(host)) ?? HOSTS[0]),
+      promote: () => {
+        this.acts.push('promote');
+        return Promise.resolve({ number: 1 });
+      },
+      watchHosts: async () => {
+        for (;;) {
+          Context.current().heartbeat();
+          await Context.current().sleep(200);
+        }
+      },
+    };
+  }
+
+  private io(behaviour: Behaviour, host: string): IoActivities {
+    const stage = (item: StageItem) => async (): Promise<StageResult> => {
+      this.acts.push(`${item} ${host}`);
+      await behaviour.stage?.(item, host, this);
+      return resultOf(item, behaviour);
+    };
+    return {
+      fingerprintSource: () => Promise.resolve({ fingerprint: 'same' }),
+      fetchSource: ({ item }) => stage(item)(),
+      convertModel: stage('convert'),
+      prepareData: stage('prepare'),
+      publishModel: stage('publish'),
+      stageIn: ({ generation, resumeFrom }) => {
+        this.acts.push(`stage in g${String(generation)} from ${String(resumeFrom?.iteration ?? 0)} ${host}`);
+        return Promise.resolve();
+      },
+      openRendezvous: () => Promise.resolve({ port: 20_000 }),
+      stopTrainer: ({ generation }) => {
+        this.acts.push(`stop g${String(generation)} ${host}`);
+        return Promise.resolve({ stopped: [] });
+      },
+    };
+  }
+
+  private npu(behaviour: Behaviour, host: string): NpuActivities {
+    return {
+      trainRank: async (input) => {
+        this.acts.push(`train g${String(input.generation)} node ${String(input.nodeRank)} ${host}`);
+        if (behaviour.trainRank !== undefined) return behaviour.trainRank(input, host, this);
+        if (input.nodeRank === 0) this.save(input, OPENING.iterations);
+        return { iteration: OPENING.iterations };
+      },
+      evaluateModel: async () => {
+        this.acts.push(`evaluate ${host}`);
+        await behaviour.stage?.('evaluate', host, this);
+        return resultOf('evaluate', behaviour);
+      },
+    };
+  }
+}
+
+export const OPENING: RunOpening = {
+  planDigest: 'plan',
+  hosts: 2,
+  npusPerHost: 1,
+  runtime: 'cpu',
+  iterations: 30,
+  saveEveryIterations: 10,
+  keepCheckpoints: 2,
+  reportingNode: 1,
+  inputs: {
+    fetch: [],
+    convert: ['model'],
+    prepare: ['data', 'model'],
+    train: ['converted', 'dataset', 'model'],
+    publish: ['checkpoint', 'model'],
+    evaluate: ['model', 'published', 'dataset'],
+  },
+  minimumAccuracy: 0.9,
+  publishAs: 'digits',
+  timing: { heartbeatSeconds: 2, attachSeconds: 4 },
+};
+
+const SPEC = (() => {
+  const parsed = parseSpec(
+    `
+version: 1
+name: test
+model: { family: internvl3, preset: internvl3-tiny, source: { uri: 'file:///model' } }
+data: { source: { uri: 'file:///data' } }
+runtime: { kind: cpu }
+layout: { hosts: 2, npusPerHost: 1, distTrain: { vision: { npus: 1 }, language: { npus: 1 } } }
+training: { iterations: 30, globalBatchSize: 64, microBatchSize: 32, sequenceLength: 48, learningRate: 0.003 }
+checkpoint: { everyIterations: 10 }
+publish: { model: digits }
+`,
+    { fileName: 'test.yaml' },
+  );
+  if ('refusals' in parsed) throw new Error(JSON.stringify(parsed.refusals));
+  return parsed.spec;
+})();
+
+function ref(digest: string): FileSetRef {
+  return { prefix: `artifacts/${digest}/`, manifestKey: `artifacts/${digest}.json`, digest };
+}
+
+function resultOf(item: StageItem, { accuracy = 0.97 }: Behaviour): StageResult {
+  switch (item) {
+    case 'fetch-model':
+      return { artifacts: { model: ref('model') }, facts: {} };
+    case 'fetch-data':
+      return { artifacts: { data: ref('data') }, facts: {} };
+    case 'fetch':
+      return { artifacts: {}, facts: {} };
+    case 'convert':
+      return { artifacts: { converted: ref('converted') }, facts: {} };
+    case 'prepare':
+      return { artifacts: { dataset: ref('dataset') }, facts: {} };
+    case 'train':
+      return { artifacts: { checkpoint: ref('checkpoint') }, facts: {} };
+    case 'publish':
+      return { artifacts: { published: ref('published') }, facts: {} };
+    case 'evaluate':
+      return { artifacts: { evaluation: ref('evaluation') }, facts: { baseAccuracy: 0.1, accuracy, weightsDigest: 'w' } };
+  }
+}

@@ -1,0 +1,65 @@
+/** A real Temporal dev server for one test file: in memory, on its own ports, ended with the file. */
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { Connection } from '@temporalio/client';
+import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
+
+/** The set-up of the tests puts it there. */
+const CLI = process.env['TEMPORAL_CLI_PATH'] ?? fileURLToPath(new URL('../../.venv/bin/temporal', import.meta.url));
+const START_LIMIT_MS = 60_000;
+
+export interface TestServer {
+  readonly address: string;
+  stop(): Promise<void>;
+}
+
+export async function startTemporal(): Promise<TestServer> {
+  const port = await freePort();
+  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]);
+  const ports = ['--ip', '127.0.0.1', '--port', String(port), '--http-port', String(await freePort())];
+  const server = spawn(CLI, ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes], {
+    stdio: 'ignore',
+  });
+  const exited = new Promise<void>((resolve) => server.once('exit', () => { resolve(); }));
+  const stop = async (): Promise<void> => {
+    server.kill('SIGKILL');
+    await exited;
+  };
+  process.once('exit', () => server.kill('SIGKILL'));
+  const address = `127.0.0.1:${String(port)}`;
+  const deadline = Date.now() + START_LIMIT_MS;
+  while (!(await answers(address))) {
+    if (Date.now() > deadline || server.exitCode !== null) {
+      await stop();
+      throw new Error(`The Temporal dev server ${CLI} does not answer at ${address}; run "npm run setup".`);
+    }
+  }
+  return { address, stop };
+}
+
+async function answers(address: string): Promise<boolean> {
+  try {
+    const connection = await Connection.connect({ address, connectTimeout: 1000 });
+    await connection.workflowService.describeNamespace({ namespace: 'default' });
+    await connection.close();
+    return true;
+  } catch {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return false;
+  }
+}
+
+export async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => {
+        if (address !== null && typeof address === 'object') resolve(address.port);
+        else reject(new Error('No port was given.'));
+      });
+    });
+  });
+}

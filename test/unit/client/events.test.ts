@@ -1,0 +1,120 @@
+/** From two looks at a run to what happened between them. */
+import { describe, expect, test } from 'vitest';
+import { eventsBetween, type Snapshot } from '../../../src/client/events.js';
+import { RateWindow } from '../../../src/client/rate.js';
+import type { StageState, StageStatus } from '../../../src/contract/messages.js';
+import type { TrainProgress } from '../../../src/contract/activities.js';
+import { STAGE_NAMES } from '../../../src/plan/plan.js';
+
+const order: readonly StageStatus[] = ['waiting', 'running', 'done'];
+
+function snapshot(statuses: readonly StageStatus[], rest: Partial<Snapshot> & { outcome?: Snapshot['state']['outcome']; note?: string } = {}): Snapshot {
+  const { outcome = 'running', note = '', ...more } = rest;
+  const stages = STAGE_NAMES.map((stage, index): StageState => {
+    const status = statuses[index] ?? 'waiting';
+    const times = order.indexOf(status) < 1 ? {} : { startedAt: 1_000, ...(status === 'done' ? { endedAt: 4_500 } : {}) };
+    return { stage, status, hosts: ['host-a'], note: status === 'running' ? note : '', ...times };
+  });
+  return { state: { runId: 'r', name: 'r', cluster: 'c', stages, iterations: 300, outcome }, ...more };
+}
+
+const training: TrainProgress = {
+  host: 'host-b',
+  phase: 'training',
+  generation: 1,
+  iteration: 20,
+  iterations: 300,
+  loss: 0.5,
+  quietSeconds: 0,
+  shippedIteration: 0,
+};
+const types = (before: Snapshot | undefined, after: Snapshot): string[] =>
+  eventsBetween(before, after).map((event) => ('stage' in event ? `${event.type} ${event.stage}` : event.type));
+
+describe('eventsBetween', () => {
+  test('a first look tells all that the run has been through', () => {
+    expect(types(undefined, snapshot(['done', 'reused', 'running']))).toEqual([
+      'stage-started fetch',
+      'stage-done fetch',
+      'stage-reused convert',
+      'stage-started prepare',
+    ]);
+  });
+
+  test('nothing new gives no event', () => {
+    const same = snapshot(['done', 'running']);
+    expect(eventsBetween(same, structuredClone(same))).toEqual([]);
+  });
+
+  test('a stage that began and ended between two looks gives both events', () => {
+    expect(types(snapshot(['running']), snapshot(['done', 'done', 'running']))).toEqual([
+      'stage-done fetch',
+      'stage-started convert',
+      'stage-done convert',
+      'stage-started prepare',
+    ]);
+  });
+
+  test('a done stage says how long it took', () => {
+    expect(eventsBetween(snapshot(['running']), snapshot(['done']))).toMatchObject([{ type: 'stage-done', seconds: 3.5 }]);
+  });
+
+  test('a failed stage is told with its note', () => {
+    const after = snapshot(['done', 'failed'], { outcome: 'failed' });
+    expect(types(snapshot(['done', 'running']), after)).toEqual(['stage-failed convert']);
+  });
+
+  test('progress of the training comes once for each iteration, and again after a roll-back', () => {
+    const at = (iteration: number, generation = 1): Snapshot =>
+      snapshot(['done', 'done', 'done', 'running'], { training: { ...training, iteration, generation } });
+    expect(eventsBetween(at(20), at(21))).toMatchObject([{ type: 'progress', stage: 'train', done: 21, total: 300, loss: 0.5, host: 'host-b' }]);
+    expect(eventsBetween(at(21), at(21))).toEqual([]);
+    expect(types(at(21, 1), at(21, 2))).toEqual(['progress train']);
+  });
+
+  test('progress of a shorter stage is that of the stage that runs', () => {
+    const after = snapshot(['running'], { stageProgress: { host: 'host-a', message: 'reads', done: 5, total: 10 } });
+    expect(eventsBetween(snapshot(['running']), after)).toMatchObject([{ type: 'progress', stage: 'fetch', done: 5, total: 10, message: 'reads' }]);
+  });
+
+  test('each incident is told once', () => {
+    const incident = { at: 1, generation: 1, host: 'host-a', failure: 'TrainerFailed', message: 'm', decision: 'd', iterationsLost: 7 };
+    const gang = { generation: 2, hosts: [], committedIteration: 0, iterations: 300, phase: 'training', incidents: [incident] } as const;
+    const before = snapshot(['done', 'done', 'done', 'running'], { gang: { ...gang, incidents: [] } });
+    const after = { ...before, gang };
+    expect(eventsBetween(before, after)).toMatchObject([{ type: 'incident', iterationsLost: 7 }]);
+    expect(eventsBetween(after, after)).toEqual([]);
+  });
+
+  test('waiting is told when its reason changes, not at every look', () => {
+    const gang = { generation: 1, hosts: [], committedIteration: 0, iterations: 300, phase: 'waiting for hosts', incidents: [] } as const;
+    const waiting = (note: string): Snapshot => snapshot(['done', 'done', 'done', 'running'], { gang, note });
+    expect(eventsBetween(undefined, waiting('2 of 3 hosts')).at(-1)).toEqual({ type: 'waiting', for: 'train: 2 of 3 hosts' });
+    expect(eventsBetween(waiting('2 of 3 hosts'), waiting('2 of 3 hosts'))).toEqual([]);
+    expect(types(waiting('2 of 3 hosts'), waiting('1 of 3 hosts'))).toEqual(['waiting']);
+  });
+});
+
+describe('RateWindow', () => {
+  test('knows nothing from one look, and the rest from the pace of several', () => {
+    const rate = new RateWindow();
+    expect(rate.etaSeconds(0, 100, 0)).toBeUndefined();
+    expect(rate.etaSeconds(10, 100, 5_000)).toBeCloseTo(45);
+  });
+
+  test('begins anew after a roll-back instead of counting backwards', () => {
+    const rate = new RateWindow();
+    rate.etaSeconds(80, 100, 0);
+    rate.etaSeconds(90, 100, 1_000);
+    expect(rate.etaSeconds(40, 100, 2_000)).toBeUndefined();
+    expect(rate.etaSeconds(50, 100, 3_000)).toBeCloseTo(5);
+  });
+
+  test('follows a change of pace within its window', () => {
+    const rate = new RateWindow();
+    for (let done = 0; done <= 100; done += 1) rate.etaSeconds(done, 1_000, done * 10_000);
+    let eta: number | undefined;
+    for (let done = 101; done <= 140; done += 1) eta = rate.etaSeconds(done, 1_000, 1_000_000 + (done - 100) * 1_000);
+    expect(eta).toBeCloseTo(860);
+  });
+});

@@ -1,0 +1,218 @@
+/** The chain and the gang on a real server: what runs, what is reused, what is tried again, and where. */
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { WorkflowFailedError } from '@temporalio/client';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { QUERIES, type RunState } from '../../src/contract/messages.js';
+import type { HostView } from '../../src/plan/hosts.js';
+import { poolWorkflowId } from '../../src/contract/names.js';
+import { FakeCluster, type Behaviour } from '../support/fake-cluster.js';
+import { startTemporal, type TestServer } from '../support/temporal.js';
+
+let server: TestServer;
+let cluster: FakeCluster | undefined;
+let clusters = 0;
+
+beforeAll(async () => {
+  server = await startTemporal();
+});
+afterEach(async () => {
+  await cluster?.stop();
+  cluster = undefined;
+});
+afterAll(() => server.stop());
+
+async function start(behaviour: Behaviour): Promise<FakeCluster> {
+  clusters += 1;
+  cluster = await FakeCluster.start(server.address, `c${String(clusters)}`, behaviour);
+  return cluster;
+}
+
+const trainer = (type: string, message = type): ApplicationFailure => ApplicationFailure.nonRetryable(message, type);
+
+describe('a run', () => {
+  test('goes through all six stages and promotes a result that passes the gate', async () => {
+    const { acts, log } = await runOf({});
+    const done = acts.filter((act) => !act.startsWith('look') && !act.startsWith('record'));
+    // What runs side by side comes in any order.
+    const parallel = [done.slice(0, 2).sort(), done.slice(2, 4), done.slice(4, 6).sort(), done.slice(6, 8).sort(), done.slice(8)];
+    expect(parallel).toEqual([
+      ['fetch-data host-a', 'fetch-model host-a'],
+      ['convert host-a', 'prepare host-a'],
+      ['stage in g1 from 0 host-a', 'stage in g1 from 0 host-b'],
+      ['train g1 node 0 host-a', 'train g1 node 1 host-b'],
+      ['publish host-a', 'evaluate host-a', 'promote'],
+    ]);
+    expect(log.map(({ fact }) => fact)).toEqual(['open', 'commit']);
+  });
+
+  test('skips every stage that was made before and says by whom', async () => {
+    const fake = await start({
+      found: ['fetch-model', 'fetch-data', 'convert', 'prepare', 'train', 'publish', 'evaluate'],
+    });
+    const handle = await fake.submit('reuse');
+    const result = await handle.result();
+    expect(result.outcome).toBe('promoted');
+    expect(fake.acts.filter((act) => !act.startsWith('look'))).toEqual(['promote']);
+    const state = await handle.query<RunState>(QUERIES.state);
+    expect(state.stages.map(({ status, note }) => `${status}: ${note}`)).toEqual(
+      Array.from({ length: 6 }, () => 'reused: made by run earlier'),
+    );
+  });
+
+  test('is rejected by its gate without a promotion', async () => {
+    const { acts, result } = await runOf({ accuracy: 0.5 });
+    expect(result.outcome).toBe('rejected');
+    expect(acts).not.toContain('promote');
+  });
+
+  test('tries a stage on another host when a command keeps failing on the first', async () => {
+    const { acts } = await runOf({
+      stage: (item, host) =>
+        item === 'convert' && host === 'host-a' ? Promise.reject(trainer('CommandFailed')) : Promise.resolve(),
+    });
+    expect(acts.filter((act) => act.startsWith('convert'))).toEqual(['convert host-a', 'convert host-b']);
+  });
+
+  test('fails at once, with its own sentence, when its data is refused', async () => {
+    const fake = await start({
+      stage: (item) => (item === 'prepare' ? Promise.reject(trainer('DataRefused', 'Row 7 has no image.')) : Promise.resolve()),
+    });
+    const error: unknown = await fake.run('refused').catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(WorkflowFailedError);
+    const { cause } = error as WorkflowFailedError;
+    expect(cause).toMatchObject({ type: 'DataRefused' });
+    expect(cause?.message).toContain('Row 7 has no image.');
+    expect(fake.acts.filter((act) => act.startsWith('prepare'))).toHaveLength(1);
+  });
+
+  test('makes an artifact again that was found damaged after it had been looked at', async () => {
+    let damaged = true;
+    const { acts } = await runOf({
+      stage: (item) => {
+        if (item !== 'publish' || !damaged) return Promise.resolve();
+        damaged = false;
+        return Promise.reject(trainer('ArtifactCorrupt'));
+      },
+    });
+    expect(acts.filter((act) => act === 'look convert')).toHaveLength(2);
+  });
+});
+
+describe('a gang', () => {
+  test('goes on from the last commit in a new generation when a rank dies', async () => {
+    const { acts, log } = await runOf({
+      trainRank: (input, _host, fake) => {
+        const { generation, nodeRank } = input;
+        if (nodeRank === 0) fake.save(input, generation === 1 ? 10 : 30);
+        if (generation === 1) return Promise.reject(trainer(nodeRank === 0 ? 'TrainerFailed' : 'PeerLost'));
+        return Promise.resolve({ iteration: 30 });
+      },
+    });
+    expect(acts).toContain('stop g1 host-a');
+    expect(acts).toContain('stop g1 host-b');
+    expect(acts).toContain('stage in g2 from 10 host-b');
+    expect(log.map((fact) => `${fact.fact} ${String(fact.generation)}`)).toEqual(['open 1', 'commit 1', 'open 2', 'commit 2']);
+  });
+
+  test('schedules the same work again in the same generation when an agent restarts', async () => {
+    let restarts = 0;
+    const { acts, log } = await runOf({
+      trainRank: (input, _host, fake) => {
+        const { nodeRank } = input;
+        if (nodeRank === 0 && restarts < 3) {
+          restarts += 1;
+          return Promise.reject(trainer('AgentRestarted'));
+        }
+        if (nodeRank === 0) fake.save(input, 30);
+        return Promise.resolve({ iteration: 30 });
+      },
+    });
+    expect(acts.filter((act) => act === 'train g1 node 0 host-a')).toHaveLength(4);
+    expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(1);
+  });
+
+  test('takes silence for silence and attaches again', async () => {
+    let attempts = 0;
+    const { log } = await runOf({
+      trainRank: async (input, _host, fake) => {
+        // The first attempt never beats: the server reports it silent after the heartbeat limit.
+        if (input.nodeRank === 1 && attempts++ === 0) await Context.current().cancelled;
+        if (input.nodeRank === 0) fake.save(input, 30);
+        return { iteration: 30 };
+      },
+    });
+    expect(attempts).toBe(2);
+    expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(1);
+  });
+
+  test('gives up after three restarts in a row that gained no checkpoint', async () => {
+    const fake = await start({ trainRank: () => Promise.reject(trainer('TrainerFailed', 'It is broken.')) });
+    const error: unknown = await fake.run('hopeless').catch((thrown: unknown) => thrown);
+    expect((error as WorkflowFailedError).cause).toMatchObject({ type: 'BudgetExhausted' });
+    expect(fake.logOf('hopeless').filter(({ fact }) => fact === 'open')).toHaveLength(3);
+  });
+
+  test('does not repeat what the user has to put right', async () => {
+    const fake = await start({ trainRank: () => Promise.reject(trainer('OutOfMemory', 'NPU out of memory.')) });
+    const error: unknown = await fake.run('too-big').catch((thrown: unknown) => thrown);
+    expect((error as WorkflowFailedError).cause).toMatchObject({ type: 'OutOfMemory' });
+    expect(fake.logOf('too-big').filter(({ fact }) => fact === 'open')).toHaveLength(1);
+  });
+
+  test('gives its hosts back when the run is cancelled, after its trainers have ended', async () => {
+    let ended = 0;
+    const fake = await start({
+      trainRank: async () => {
+        try {
+          for (;;) {
+            Context.current().heartbeat();
+            await Context.current().sleep(50);
+          }
+        } finally {
+          ended += 1;
+        }
+      },
+    });
+    const handle = await fake.submit('cancelled');
+    await expect.poll(() => fake.acts.filter((act) => act.startsWith('train')), { timeout: 20_000 }).toHaveLength(2);
+    await handle.cancel();
+    await expect(handle.result()).rejects.toThrow();
+    expect(ended).toBe(2);
+    const owners = async (): Promise<unknown[]> => {
+      const pool = fake.client.workflow.getHandle(poolWorkflowId(fake.name));
+      return (await pool.query<readonly HostView[]>(QUERIES.hosts)).map(({ owner }) => owner);
+    };
+    await expect.poll(owners, { timeout: 10_000 }).toEqual([null, null, null]);
+  });
+
+  test('waits for hosts that another run holds, and gets them when they are free', async () => {
+    let isHeld = true;
+    const fake = await start({
+      opening: { hosts: 3 },
+      trainRank: async (input, _host, one) => {
+        while (input.runId === 'first' && isHeld) {
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+        if (input.nodeRank === 0) one.save(input, 30);
+        return { iteration: 30 };
+      },
+    });
+    const first = await fake.submit('first');
+    await expect.poll(() => fake.acts.filter((act) => act.startsWith('train')), { timeout: 20_000 }).toHaveLength(3);
+    const second = await fake.submit('second');
+    const note = async (): Promise<string> =>
+      (await second.query<RunState>(QUERIES.state)).stages.find(({ stage }) => stage === 'train')?.note ?? '';
+    await expect.poll(note, { timeout: 20_000 }).toBe('Waits for 3 hosts with 1 cpu NPUs each: 0 free, 3 leased, 0 silent.');
+    isHeld = false;
+    await first.result();
+    await second.result();
+    expect(fake.acts.filter((act) => act.startsWith('train'))).toHaveLength(6);
+  });
+});
+
+async function runOf(behaviour: Behaviour) {
+  const fake = await start(behaviour);
+  const result = await fake.run('run');
+  return { acts: fake.acts, log: fake.logOf('run'), result };
+}
