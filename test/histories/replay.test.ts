@@ -1,0 +1,28 @@
+/** Golden histories replay with today's workflows: what runs now goes on after an upgrade. How to record: `record.ts`. */
+import { readdir, readFile } from 'node:fs/promises';
+import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
+import { Worker } from '@temporalio/worker';
+import { expect, test } from 'vitest';
+import { workflowBundle } from '../support/workflow-bundle.js';
+import { SCENARIOS, workflowsOf } from './scenarios.js';
+
+const folder = new URL('./golden/', import.meta.url);
+const names = (await readdir(folder)).filter((name) => name.endsWith('.json')).sort();
+
+// A pattern that silently matched nothing would prove nothing.
+test('every scenario has its histories, and no other file is there', () => {
+  const expected = SCENARIOS.flatMap(({ name }) => workflowsOf(name, name).map(([kind]) => `${name}.${kind}.json`)).sort();
+  expect(names).toEqual(expected);
+  expect(names).toHaveLength(10);
+});
+
+test.each(names)('%s replays', async (name) => {
+  const history = historyFromJSON(JSON.parse(await readFile(new URL(name, folder), 'utf8')));
+  await Worker.runReplayHistory({ workflowBundle: { code: await workflowBundle() } }, history, name);
+});
+
+test('a history whose events do not follow from the workflow is refused', async () => {
+  const text = await readFile(new URL('all-stages-run.fine-tune.json', folder), 'utf8');
+  const history = historyFromJSON(JSON.parse(text.replaceAll('"openRun"', '"openAnotherRun"')));
+  await expect(Worker.runReplayHistory({ workflowBundle: { code: await workflowBundle() } }, history, 'other')).rejects.toThrow();
+});

@@ -1,0 +1,40 @@
+/** What each golden history proves. The name is the file's; the workflow's ids are those that are kept from the scenario. */
+import { ApplicationFailure } from '@temporalio/activity';
+import { poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
+import type { Behaviour } from '../support/fake-cluster.js';
+
+export interface Scenario {
+  readonly name: string;
+  readonly behaviour: () => Behaviour;
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  { name: 'all-stages-run', behaviour: () => ({}) },
+  {
+    name: 'all-stages-reused',
+    behaviour: () => ({ found: ['fetch-model', 'fetch-data', 'convert', 'prepare', 'train', 'publish', 'evaluate'] }),
+  },
+  {
+    name: 'rank-dies-then-agent-restarts',
+    behaviour: () => {
+      let restarts = 0;
+      return {
+        trainRank: (input, _host, fake) => {
+          if (input.nodeRank === 0) fake.save(input, input.generation === 1 ? 10 : 30);
+          if (input.generation === 1) return Promise.reject(ApplicationFailure.nonRetryable('killed', 'TrainerFailed'));
+          if (input.nodeRank === 1 && restarts++ === 0)
+            return Promise.reject(ApplicationFailure.nonRetryable('restarted', 'AgentRestarted'));
+          return Promise.resolve({ iteration: 30 });
+        },
+      };
+    },
+  },
+  { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },
+];
+
+/** The workflows of a scenario whose histories are kept; a run that reuses everything has no gang. */
+export function workflowsOf(name: string, cluster: string): readonly (readonly [kind: string, workflowId: string])[] {
+  const run = [['fine-tune', runWorkflowId(name)]] as const;
+  if (name === 'all-stages-reused') return run;
+  return [...run, ['train-gang', trainWorkflowId(name)], ['host-pool', poolWorkflowId(cluster)]];
+}
