@@ -91,7 +91,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['vitest.config.ts'],
+    files: ['vitest.config.ts', 'test/histories/record.config.ts'],
     rules: { 'no-restricted-syntax': 'off' },
   },
   {

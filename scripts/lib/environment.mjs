@@ -2,16 +2,7 @@
  * The trainer's Python environment: made once per lock in the cache, shared by clones, linked as `.venv`.
  * It is made under another name and renamed when whole, so that what a killed set-up leaves is never taken for one.
  */
-import {
-  existsSync,
-  lstatSync,
-  readdirSync,
-  readlinkSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, lstatSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { readJson, replaceLink, root, sha256File, sizeOf } from './files.mjs';
@@ -62,6 +53,7 @@ export function describe({ python, torch, torchFrom }) {
  * @returns {Promise<{ did: string, value: undefined }>}
  */
 export async function makeEnvironment(uv, python, trainerPython) {
+  refuseForeignFolder();
   const own = trainerPython
     ? { executable: realpathOf(process.env['TRAINER_PYTHON'] ?? ''), torch: trainerPython.torch }
     : undefined;
@@ -78,7 +70,7 @@ export async function makeEnvironment(uv, python, trainerPython) {
     renameSync(partial, home);
     did = `made, ${formatBytes(sizeOf(home))} in ${home}`;
   }
-  pointLink(home);
+  replaceLink(home, link);
   return { did: `${describe(description)}; ${did}`, value: undefined };
 }
 
@@ -149,13 +141,13 @@ function removeLeftovers() {
   }
 }
 
-/** @param {string} home */
-function pointLink(home) {
+/** Said before anything is downloaded. */
+function refuseForeignFolder() {
   const there = lstatSync(link, { throwIfNoEntry: false });
-  if (there && !there.isSymbolicLink()) {
-    throw new UserError(`${link} is not the link that set-up makes to ${home}. Move it away, then start set-up again.`);
-  }
-  if (!there || readlinkSync(link) !== home) replaceLink(home, link);
+  if (!there || there.isSymbolicLink()) return;
+  throw new UserError(
+    `${link} is a folder, where set-up makes a link to its environment in ${cache}. Move it away, then start set-up again.`,
+  );
 }
 
 /**

@@ -41,7 +41,7 @@ export const suites = [
     command: [process.execPath, join(root, 'scripts/check.mjs'), checkReport],
     report: checkReport,
     read: (text) => JSON.parse(text),
-    timeoutMs: 10 * MINUTE_MS,
+    timeoutMs: 25 * MINUTE_MS,
   },
   vitestSuite('unit', 10),
   vitestSuite('conformance', 10),

@@ -30,7 +30,11 @@ export async function ensureDigits(folder: string, signal: AbortSignal): Promise
     signal.throwIfAborted();
     // Another demo was faster: what it wrote is the same.
     if (existsSync(folder)) return 'there';
-    throw new CommandError('failed', `The demo's data set could not be written to ${folder}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new CommandError(
+      'failed',
+      `The demo's data set could not be written to ${folder}: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

@@ -21,7 +21,8 @@ function command(name: string, description: string, example: string): Command {
 function wholeNumber(least: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(`It must be a whole number, ${String(least)} or more.`);
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new InvalidArgumentError(`It must be a whole number, ${String(least)} or more.`);
     return value;
   };
 }
@@ -31,17 +32,25 @@ async function run(action: Promise<number>): Promise<void> {
   process.exitCode = await action;
 }
 
-command('demo', 'Fine-tune a tiny InternVL3 on this machine, all six stages, and show what came out.', 'anneal demo --fresh')
+command(
+  'demo',
+  'Fine-tune a tiny InternVL3 on this machine, all six stages, and show what came out.',
+  'anneal demo --fresh',
+)
   .option('--fresh', 'forget earlier demo runs and train anew')
   .option('--state-dir <folder>', 'where the demo keeps its state', '.anneal/demo')
-  .option('--port <number>', "first port to try for Temporal; its page is 1000 above", wholeNumber(1), 7233)
-  .action(async (flags: { fresh?: boolean; stateDir: string; port: number }) => run((await import('./commands/demo.js')).demo(flags)));
+  .option('--port <number>', 'first port to try for Temporal; its page is 1000 above', wholeNumber(1), 7233)
+  .action(async (flags: { fresh?: boolean; stateDir: string; port: number }) =>
+    run((await import('./commands/demo.js')).demo(flags)),
+  );
 
 command('dev', 'Run Temporal, a control worker and agents on this machine until Ctrl-C.', 'anneal dev --agents 2')
   .option('--agents <number>', 'agents, each a host of its own with one NPU slot', wholeNumber(0), 2)
   .option('--state-dir <folder>', 'where everything is kept', '.anneal')
-  .option('--port <number>', "first port to try for Temporal; its page is 1000 above", wholeNumber(1), 7233)
-  .action(async (flags: { agents: number; stateDir: string; port: number }) => run((await import('./commands/dev.js')).dev(flags)));
+  .option('--port <number>', 'first port to try for Temporal; its page is 1000 above', wholeNumber(1), 7233)
+  .action(async (flags: { agents: number; stateDir: string; port: number }) =>
+    run((await import('./commands/dev.js')).dev(flags)),
+  );
 
 command('worker', 'Run a control worker of a cluster.', 'anneal worker --config worker.yaml')
   .requiredOption('--config <file>', 'its settings')
@@ -62,19 +71,33 @@ withWhere(command('submit', 'Start a run of a spec.', 'anneal submit examples/la
   .option('--key <id>', 'the id of the run; the same key twice is the same run')
   .option('--watch', 'follow it to its end')
   .option('--json', 'the run as JSON; with --watch then one event a line')
-  .action(async (file: string, flags: Read & { key?: string; watch?: boolean }) => run((await import('./commands/submit.js')).submit(file, flags)));
+  .action(async (file: string, flags: Read & { key?: string; watch?: boolean }) =>
+    run((await import('./commands/submit.js')).submit(file, flags)),
+  );
 
 withWhere(command('runs', 'List runs, newest first.', 'anneal runs --json | jq -r .[0].runId'))
   .option('--limit <number>', 'at most so many', wholeNumber(1), 50)
   .option('--json', 'as JSON')
   .action(async (flags: Read & { limit: number }) => run((await import('./commands/runs.js')).runs(flags)));
 
-withWhere(command('watch', 'Follow a run to its end; a run that has ended is told from its beginning.', 'anneal watch digits-1'))
+withWhere(
+  command(
+    'watch',
+    'Follow a run to its end; a run that has ended is told from its beginning.',
+    'anneal watch digits-1',
+  ),
+)
   .argument('<run>', 'the id of the run')
   .option('--json', 'one event a line, as JSON')
   .action(async (runId: string, flags: Read) => run((await import('./commands/watch.js')).watch(runId, flags)));
 
-withWhere(command('logs', 'Print what the trainers and commands of a run printed.', 'anneal logs digits-1 --stage train --node 1 --follow'))
+withWhere(
+  command(
+    'logs',
+    'Print what the trainers and commands of a run printed.',
+    'anneal logs digits-1 --stage train --node 1 --follow',
+  ),
+)
   .argument('<run>', 'the id of the run')
   .option('--store <folder>', 'the store that holds the logs')
   .option('--stage <name>', 'only this stage')
@@ -89,9 +112,11 @@ withWhere(command('hosts', 'Show the hosts of the cluster and who holds them.', 
   .option('--json', 'as JSON')
   .action(async (flags: Read) => run((await import('./commands/hosts.js')).hosts(flags)));
 
-command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal schema > anneal.schema.json').action(async () => {
-  (await import('./commands/schema.js')).schema();
-});
+command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal schema > anneal.schema.json').action(
+  async () => {
+    (await import('./commands/schema.js')).schema();
+  },
+);
 
 async function main(): Promise<void> {
   // `anneal runs | head` closes the pipe; that is no fault.
@@ -102,7 +127,12 @@ async function main(): Promise<void> {
   try {
     await program.parseAsync();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('commander.')) {
+    if (
+      error instanceof Error &&
+      'code' in error &&
+      typeof error.code === 'string' &&
+      error.code.startsWith('commander.')
+    ) {
       // Commander has said what is wrong; help and version are no error.
       process.exitCode = 'exitCode' in error && error.exitCode === 0 ? EXIT_CODES.ok.code : EXIT_CODES.refused.code;
       return;

@@ -33,7 +33,10 @@ export async function whatIsReused(planned: PlannedSpec, flags: WhereFlags): Pro
   return chain(planned, look);
 }
 
-type Look = (item: StageItem, input: Pick<FindResumePointInput, 'inputs' | 'fingerprint'>) => Promise<Ready | undefined>;
+type Look = (
+  item: StageItem,
+  input: Pick<FindResumePointInput, 'inputs' | 'fingerprint'>,
+) => Promise<Ready | undefined>;
 
 /** Follows the chain as far as the inputs are known: what is made anew has a digest that nobody knows yet. */
 async function chain({ spec, plan }: PlannedSpec, look: Look): Promise<Reuse> {
@@ -47,9 +50,14 @@ async function chain({ spec, plan }: PlannedSpec, look: Look): Promise<Reuse> {
     (['fetch-model', 'fetch-data'] as const).map(async (item) => {
       const source = item === 'fetch-model' ? spec.model.source : spec.data.source;
       try {
-        const ready = await look(item, { inputs: {}, fingerprint: await fingerprint(source, AbortSignal.timeout(SOURCE_LIMIT_MS)) });
+        const ready = await look(item, {
+          inputs: {},
+          fingerprint: await fingerprint(source, AbortSignal.timeout(SOURCE_LIMIT_MS)),
+        });
         if (ready !== undefined) keep(ready);
-        return ready === undefined ? `${item.slice('fetch-'.length)} is fetched` : `${item.slice('fetch-'.length)} is ready (run ${ready.runId})`;
+        return ready === undefined
+          ? `${item.slice('fetch-'.length)} is fetched`
+          : `${item.slice('fetch-'.length)} is ready (run ${ready.runId})`;
       } catch {
         return `${item.slice('fetch-'.length)} unknown: ${source.uri} cannot be looked at from here`;
       }
@@ -61,7 +69,7 @@ async function chain({ spec, plan }: PlannedSpec, look: Look): Promise<Reuse> {
     const unknown = inputs.filter(([, digest]) => digest === undefined).map(([name]) => name);
     if (unknown.length > 0) said[stage] = `runs, since ${unknown.join(' and ')} may be new`;
     else {
-      const ready = await look(stage, { inputs: Object.fromEntries(inputs) as Record<string, string> });
+      const ready = await look(stage, { inputs: Object.fromEntries(inputs) });
       if (ready !== undefined) keep(ready);
       said[stage] = ready === undefined ? 'runs' : `ready (run ${ready.runId})`;
     }

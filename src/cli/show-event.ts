@@ -1,6 +1,6 @@
 /** An event of a run as a line for a person. */
 import type { RunEvent } from '../client/index.js';
-import { duration } from '../report/numbers.js';
+import { duration, percent } from '../report/numbers.js';
 
 type Progress = Extract<RunEvent, { type: 'progress' }>;
 
@@ -30,9 +30,12 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
 const BAR_WIDTH = 24;
 
 /** `width` is the terminal's, to which the line is cut; left out, there is no bar and no cut. */
-export function showProgress({ stage, host, done, total, loss, etaSeconds, message }: Progress, width?: number): string {
+export function showProgress(
+  { stage, host, done, total, loss, etaSeconds, message }: Progress,
+  width?: number,
+): string {
   const facts = [
-    done === undefined ? undefined : total === undefined ? String(done) : `${String(done)}/${String(total)}`,
+    done === undefined ? undefined : showCount(done, total),
     loss === undefined ? undefined : `loss ${loss.toPrecision(4)}`,
     etaSeconds === undefined ? undefined : `${duration(etaSeconds)} left`,
     `${message} (${host})`,
@@ -41,6 +44,14 @@ export function showProgress({ stage, host, done, total, loss, etaSeconds, messa
   if (width === undefined) return text;
   const share = done === undefined || total === undefined || total === 0 ? undefined : Math.min(1, done / total);
   return (share === undefined ? text : `  ${bar(share)} ${text.trimStart()}`).slice(0, Math.max(20, width - 1));
+}
+
+/** Bytes of a transfer say less than their share. */
+const LONG_COUNT = 100_000;
+
+function showCount(done: number, total: number | undefined): string {
+  if (total === undefined) return String(done);
+  return total > LONG_COUNT ? percent(done / total) : `${String(done)}/${String(total)}`;
 }
 
 function bar(share: number): string {

@@ -34,6 +34,10 @@ async function read(fileName: string): Promise<string> {
   try {
     return await readFile(fileName, 'utf8');
   } catch (error) {
-    throw new CommandError('notFound', `The spec ${fileName} cannot be read: ${error instanceof Error ? error.message : String(error)}.`, { cause: error });
+    throw new CommandError(
+      'notFound',
+      `The spec ${fileName} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      { cause: error },
+    );
   }
 }

@@ -6,7 +6,10 @@ import { whereOf, type WhereFlags } from './where.js';
 export async function openStore(flags: WhereFlags): Promise<ObjectStore> {
   const folder = await storeFolder(flags);
   if (folder === undefined)
-    throw new CommandError('notFound', 'No store is known here. Give --store FOLDER or set ANNEAL_STORE, or call this where "anneal dev" was started.');
+    throw new CommandError(
+      'notFound',
+      'No store is known here. Give --store FOLDER or set ANNEAL_STORE, or call this where "anneal dev" was started.',
+    );
   const { FolderStore } = await import('../storage/folder-store.js');
   return new FolderStore(folder);
 }

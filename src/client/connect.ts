@@ -46,7 +46,12 @@ export async function resolvePlace(options: WhereOptions = {}): Promise<Place> {
     ...(store === undefined ? {} : { store }),
   };
   if (options.address !== undefined)
-    return { ...named, address: options.address, source: 'option', connection: { address: options.address, channelArgs: CHANNEL_ARGS } };
+    return {
+      ...named,
+      address: options.address,
+      source: 'option',
+      connection: { address: options.address, channelArgs: CHANNEL_ARGS },
+    };
   if (options.stateDir === undefined && TEMPORAL_VARIABLES.some((name) => env[name])) {
     const { connectionOptions, namespace } = await fromEnvironment(env);
     const address = connectionOptions.address ?? 'localhost:7233';
@@ -76,11 +81,14 @@ export async function resolvePlace(options: WhereOptions = {}): Promise<Place> {
 }
 
 /** What to say when the resolved server does not answer: it depends on who named it. */
-export function unreachable({ address, source }: Pick<Place, 'address' | 'source'>, cause?: unknown): ServerUnreachableError {
+export function unreachable(
+  { address, source }: Pick<Place, 'address' | 'source'>,
+  cause?: unknown,
+): ServerUnreachableError {
   const remedy = {
     option: 'Check the address, and that the server runs.',
     environment: 'Check TEMPORAL_ADDRESS and the Temporal configuration file, and that the server runs.',
-    dev: 'The "anneal dev" that wrote .anneal/dev.json has ended or is still starting: run "anneal dev".',
+    dev: 'The "anneal dev" that had this address has ended or is just starting: run "anneal dev".',
   }[source];
   return new ServerUnreachableError(`No Temporal server answers at ${address}. ${remedy}`, { cause });
 }
@@ -89,6 +97,8 @@ async function fromEnvironment(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<{ connectionOptions: ConnectionOptions; namespace?: string }> {
   const { loadClientConnectConfig } = await import('@temporalio/envconfig');
-  const variables = Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  const variables = Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
   return loadClientConnectConfig({ overrideEnvVars: variables });
 }

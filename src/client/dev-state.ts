@@ -67,5 +67,9 @@ function isDevState(content: unknown): content is DevState {
   if (content === null || typeof content !== 'object') return false;
   const fields = content as Record<string, unknown>;
   const texts = ['address', 'uiUrl', 'namespace', 'store', 'cluster', 'startTicks'];
-  return typeof fields['pid'] === 'number' && Array.isArray(fields['children']) && texts.every((key) => typeof fields[key] === 'string');
+  return (
+    typeof fields['pid'] === 'number' &&
+    Array.isArray(fields['children']) &&
+    texts.every((key) => typeof fields[key] === 'string')
+  );
 }

@@ -42,14 +42,29 @@ export interface Snapshot {
 }
 
 /** What happened between two looks, oldest first; without a first look, everything that the run has been through. */
-export function eventsBetween(before: Snapshot | undefined, after: Snapshot): readonly RunEvent[] {
+export function eventsBetween(before: Snapshot | undefined, now: Snapshot): readonly RunEvent[] {
+  const after = remember(before, now);
   const stages = after.state.stages.flatMap((stage) =>
-    stageEvents(before?.state.stages.find((one) => one.stage === stage.stage), stage),
+    stageEvents(
+      before?.state.stages.find((one) => one.stage === stage.stage),
+      stage,
+    ),
   );
   const incidents = (after.gang?.incidents ?? [])
     .slice(before?.gang?.incidents.length ?? 0)
     .map((incident): RunEvent => ({ type: 'incident', ...incident }));
   return [...stages, ...incidents, ...waitingEvents(before, after), ...progressEvents(before, after)];
+}
+
+/**
+ * What the next look is compared with. Only one node knows the iteration; while it is not heard (its agent restarts), another
+ * node's older number must not look like a roll-back.
+ */
+export function remember(before: Snapshot | undefined, after: Snapshot): Snapshot {
+  const [known, heard] = [before?.training, after.training];
+  if (known === undefined) return after;
+  const isOlder = heard === undefined || (heard.generation === known.generation && heard.iteration < known.iteration);
+  return isOlder ? { ...after, training: known } : after;
 }
 
 function stageEvents(before: StageState | undefined, after: StageState): readonly RunEvent[] {
@@ -96,10 +111,23 @@ function progressEvents(before: Snapshot | undefined, after: Snapshot): readonly
   const { training, stageProgress } = after;
   if (running.stage === 'train' && training !== undefined) {
     const last = before?.training;
-    if (last?.iteration === training.iteration && last.phase === training.phase && last.generation === training.generation) return [];
+    if (
+      last?.iteration === training.iteration &&
+      last.phase === training.phase &&
+      last.generation === training.generation
+    )
+      return [];
     const { host, iteration, iterations, loss, phase } = training;
     return [
-      { type: 'progress', stage: 'train', host, done: iteration, total: iterations, ...(loss === undefined ? {} : { loss }), message: phase },
+      {
+        type: 'progress',
+        stage: 'train',
+        host,
+        done: iteration,
+        total: iterations,
+        ...(loss === undefined ? {} : { loss }),
+        message: phase,
+      },
     ];
   }
   if (stageProgress === undefined || JSON.stringify(stageProgress) === JSON.stringify(before?.stageProgress)) return [];

@@ -16,7 +16,12 @@ function statusOf(error: unknown): number | undefined {
 /** The server is away, starting or too busy: the same call may succeed later. */
 export function isServerSilent(error: unknown): boolean {
   const code = statusOf(error);
-  return code !== undefined && [grpcStatus.unavailable, grpcStatus.deadlineExceeded, grpcStatus.cancelled, grpcStatus.resourceExhausted].includes(code);
+  return (
+    code !== undefined &&
+    [grpcStatus.unavailable, grpcStatus.deadlineExceeded, grpcStatus.cancelled, grpcStatus.resourceExhausted].includes(
+      code,
+    )
+  );
 }
 
 /** A query that found no worker to answer it. */

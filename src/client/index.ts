@@ -16,7 +16,13 @@ export type { HostView } from '../plan/hosts.js';
 export type { RunSpec, RunSpecInput } from '../spec/run.js';
 export type { Refusal } from '../spec/refusal.js';
 export type { WhereOptions } from './connect.js';
-export { KeyConflictError, RunFailedError, RunNotFoundError, ServerUnreachableError, SpecRefusedError } from './errors.js';
+export {
+  KeyConflictError,
+  RunFailedError,
+  RunNotFoundError,
+  ServerUnreachableError,
+  SpecRefusedError,
+} from './errors.js';
 export type { RunEvent } from './events.js';
 export type { RunListing } from './run-list.js';
 export type { RunHandle, StartOptions } from './runs.js';
@@ -50,10 +56,14 @@ export class Anneal {
   static async connect(options: ConnectOptions = {}): Promise<Anneal> {
     const place = await resolvePlace(options);
     try {
-      const connection = await Connection.connect({ ...place.connection, connectTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS });
+      const connection = await Connection.connect({
+        ...place.connection,
+        connectTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      });
       return new Anneal(connection, place);
     } catch (error) {
-      if (isServerSilent(error) || (error instanceof Error && /connect|deadline/i.test(error.message))) throw unreachable(place, error);
+      if (isServerSilent(error) || (error instanceof Error && /connect|deadline/i.test(error.message)))
+        throw unreachable(place, error);
       throw error;
     }
   }

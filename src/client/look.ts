@@ -21,14 +21,17 @@ const CALL_LIMIT_MS = 8_000;
 export async function lookAt(client: Client, runId: string): Promise<Look> {
   const description = await describeRun(client, runId);
   const running = description.status.name === 'RUNNING';
-  const state = (await ask<RunState>(client, runWorkflowId(runId), QUERIES.state)) ?? (await endedState(client, runId, description));
+  const state =
+    (await ask<RunState>(client, runWorkflowId(runId), QUERIES.state)) ??
+    (await endedState(client, runId, description));
   if (state === undefined) return { running };
   const train = state.stages.find(({ stage }) => stage === 'train');
   // A reused training has no gang of its own, and one that has not begun has none yet.
-  const hasGang = train !== undefined && (train.status === 'running' || train.status === 'done' || train.status === 'failed');
+  const hasGang =
+    train !== undefined && (train.status === 'running' || train.status === 'done' || train.status === 'failed');
   const gang = hasGang ? await ask<GangState>(client, trainWorkflowId(runId), QUERIES.gang) : undefined;
   const training = running && train?.status === 'running' ? await trainingProgress(client, runId) : undefined;
-  const stageProgress = running ? heartbeats<StageProgress>(description).find(isStageProgress) : undefined;
+  const stageProgress = running ? heartbeats(description).find(isStageProgress) : undefined;
   return {
     running,
     snapshot: {
@@ -46,7 +49,9 @@ export async function describeRun(client: Client, runId: string): Promise<Workfl
     return await limited(client, () => client.workflow.getHandle(runWorkflowId(runId)).describe());
   } catch (error) {
     if (error instanceof WorkflowNotFoundError)
-      throw new RunNotFoundError(`There is no run "${runId}" here. "anneal runs" lists those that there are.`, { cause: error });
+      throw new RunNotFoundError(`There is no run "${runId}" here. "anneal runs" lists those that there are.`, {
+        cause: error,
+      });
     throw error;
   }
 }
@@ -68,7 +73,10 @@ async function endedState(
   description: WorkflowExecutionDescription,
 ): Promise<RunState | undefined> {
   if (description.status.name !== 'COMPLETED') return undefined;
-  const result = await limited(client, () => client.workflow.getHandle(runWorkflowId(runId)).result() as Promise<FineTuneResult>);
+  const result = await limited(
+    client,
+    () => client.workflow.getHandle(runWorkflowId(runId)).result() as Promise<FineTuneResult>,
+  );
   return { runId, name: runId, cluster: '', stages: result.stages, iterations: 0, outcome: result.outcome };
 }
 
@@ -81,21 +89,24 @@ async function trainingProgress(client: Client, runId: string): Promise<TrainPro
     if (error instanceof WorkflowNotFoundError) return undefined;
     throw error;
   }
-  return heartbeats<TrainProgress>(description)
+  return heartbeats(description)
     .filter(isTrainProgress)
     .sort((a, b) => Number(b.loss !== undefined) - Number(a.loss !== undefined) || b.iteration - a.iteration)[0];
 }
 
-function heartbeats<Details>(description: WorkflowExecutionDescription): readonly Details[] {
+/** The last words of everything that runs, of whatever shape. */
+function heartbeats(description: WorkflowExecutionDescription): readonly unknown[] {
   return (description.raw.pendingActivities ?? []).flatMap(({ heartbeatDetails }) => {
     const payload = heartbeatDetails?.payloads?.[0];
-    return payload ? [defaultPayloadConverter.fromPayload<Details>(payload)] : [];
+    return payload ? [defaultPayloadConverter.fromPayload<unknown>(payload)] : [];
   });
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object';
-const isTrainProgress = (value: unknown): boolean => isObject(value) && typeof value['iteration'] === 'number' && typeof value['phase'] === 'string';
-const isStageProgress = (value: unknown): boolean => isObject(value) && typeof value['message'] === 'string' && typeof value['host'] === 'string';
+const isTrainProgress = (value: unknown): value is TrainProgress =>
+  isObject(value) && typeof value['iteration'] === 'number' && typeof value['phase'] === 'string';
+const isStageProgress = (value: unknown): value is StageProgress =>
+  isObject(value) && typeof value['message'] === 'string' && typeof value['host'] === 'string';
 
 async function limited<T>(client: Client, call: () => Promise<T>): Promise<T> {
   return client.connection.withDeadline(Date.now() + CALL_LIMIT_MS, call);

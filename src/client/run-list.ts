@@ -23,7 +23,11 @@ export interface RunListing {
 /** The list is for a person; who needs more narrows it in the Temporal UI. */
 const DEFAULT_LIMIT = 100;
 
-export async function listRuns(client: Client, cluster: string, { limit = DEFAULT_LIMIT }: { readonly limit?: number }): Promise<readonly RunListing[]> {
+export async function listRuns(
+  client: Client,
+  cluster: string,
+  { limit = DEFAULT_LIMIT }: { readonly limit?: number },
+): Promise<readonly RunListing[]> {
   const query = `WorkflowType = '${WORKFLOW_TYPES.fineTune}' AND AnnealCluster = '${cluster.replaceAll("'", "''")}'`;
   const runs: RunListing[] = [];
   for await (const info of client.workflow.list({ query, pageSize: Math.min(limit, 100) })) {
@@ -34,7 +38,8 @@ export async function listRuns(client: Client, cluster: string, { limit = DEFAUL
 }
 
 function toListing(info: WorkflowExecutionInfo): RunListing {
-  const text = (name: SearchAttributeName): string => info.typedSearchAttributes.get(defineSearchAttributeKey(name, 'KEYWORD')) ?? '';
+  const text = (name: SearchAttributeName): string =>
+    info.typedSearchAttributes.get(defineSearchAttributeKey(name, 'KEYWORD')) ?? '';
   const outcome = text('AnnealOutcome');
   const status = info.status.name.toLowerCase();
   return {

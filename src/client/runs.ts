@@ -1,7 +1,13 @@
 /** Runs: start one (the same key starts it once), find it again, wait for it, watch it. */
 import { createHash, randomUUID } from 'node:crypto';
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
-import { ApplicationFailure, CancelledFailure, defineSearchAttributeKey, type SearchAttributePair, TerminatedFailure } from '@temporalio/common';
+import {
+  ApplicationFailure,
+  CancelledFailure,
+  defineSearchAttributeKey,
+  type SearchAttributePair,
+  TerminatedFailure,
+} from '@temporalio/common';
 import { type FineTuneInput, type FineTuneResult, type RunState, WORKFLOW_TYPES } from '../contract/messages.js';
 import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contract/names.js';
 import { checkSpec } from '../spec/check.js';
@@ -36,7 +42,9 @@ export class Runs {
     const checked = checkSpec(document, folder === undefined ? {} : { folder });
     if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
     if (key !== undefined && !KEY.test(key))
-      throw new KeyConflictError(`The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`);
+      throw new KeyConflictError(
+        `The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`,
+      );
     const { spec } = checked;
     const runId = key ?? `${spec.name}-${randomUUID().slice(0, 8)}`;
     const submission = randomUUID();
@@ -56,7 +64,11 @@ export class Runs {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     }
-    return new RunHandle(this.#client, runId, key === undefined ? false : await this.#isOlder(runId, submission, specDigest));
+    return new RunHandle(
+      this.#client,
+      runId,
+      key === undefined ? false : await this.#isOlder(runId, submission, specDigest),
+    );
   }
 
   /** A handle for a run that is already known by its id; does not look whether it exists. */
@@ -80,7 +92,9 @@ export class Runs {
     const { memo } = await describeRun(this.#client, runId);
     if (memo?.['submission'] === submission) return false;
     if (memo?.['specDigest'] !== undefined && memo['specDigest'] !== specDigest)
-      throw new KeyConflictError(`The key "${runId}" already names a run of another spec. Use another key, or submit that spec.`);
+      throw new KeyConflictError(
+        `The key "${runId}" already names a run of another spec. Use another key, or submit that spec.`,
+      );
     return true;
   }
 }
@@ -144,14 +158,21 @@ const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 function runFailed(runId: string, error: WorkflowFailedError): RunFailedError {
   let cause: Error | undefined = error.cause;
   while (cause?.cause instanceof Error) cause = cause.cause;
-  if (cause instanceof CancelledFailure) return new RunFailedError('Cancelled', `The run "${runId}" was stopped.`, { cause: error });
-  if (cause instanceof TerminatedFailure) return new RunFailedError('Terminated', `The run "${runId}" was ended from outside: ${cause.message}`, { cause: error });
+  if (cause instanceof CancelledFailure)
+    return new RunFailedError('Cancelled', `The run "${runId}" was stopped.`, { cause: error });
+  if (cause instanceof TerminatedFailure)
+    return new RunFailedError('Terminated', `The run "${runId}" was ended from outside: ${cause.message}`, {
+      cause: error,
+    });
   const failure = cause instanceof ApplicationFailure ? (cause.type ?? 'Unknown') : 'Unknown';
   return new RunFailedError(failure, cause?.message ?? error.message, { cause: error });
 }
 
 function searchAttributes({ runId, cluster, spec }: FineTuneInput): SearchAttributePair[] {
-  const pair = (name: SearchAttributeName, value: string): SearchAttributePair => ({ key: defineSearchAttributeKey(name, 'KEYWORD'), value });
+  const pair = (name: SearchAttributeName, value: string): SearchAttributePair => ({
+    key: defineSearchAttributeKey(name, 'KEYWORD'),
+    value,
+  });
   return [
     pair('AnnealRun', runId),
     pair('AnnealName', spec.name),

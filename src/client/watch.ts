@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { ServerUnreachableError } from './errors.js';
-import { eventsBetween, type RunEvent, type Snapshot } from './events.js';
+import { eventsBetween, remember, type RunEvent, type Snapshot } from './events.js';
 import { isServerSilent } from './grpc.js';
 import { lookAt, type Look } from './look.js';
 import { RateWindow } from './rate.js';
@@ -23,11 +23,17 @@ interface Looking {
   readonly client: Client;
   readonly runId: string;
   /** Says how a run ended that no worker can tell of. */
-  readonly ending: () => Promise<{ readonly outcome: 'promoted' | 'rejected' | 'failed' | 'stopped'; readonly message: string }>;
+  readonly ending: () => Promise<{
+    readonly outcome: 'promoted' | 'rejected' | 'failed' | 'stopped';
+    readonly message: string;
+  }>;
 }
 
 /** Yields until the run has ended; throws what the SDK's errors name, or the signal's reason. */
-export async function* watchRun({ client, runId, ending }: Looking, options: WatchOptions = {}): AsyncGenerator<RunEvent, void, undefined> {
+export async function* watchRun(
+  { client, runId, ending }: Looking,
+  options: WatchOptions = {},
+): AsyncGenerator<RunEvent, void, undefined> {
   const { pollMs = DEFAULT_POLL_MS, patienceSeconds = DEFAULT_PATIENCE_SECONDS, signal } = options;
   const rate = new RateWindow();
   let before: Snapshot | undefined;
@@ -45,7 +51,7 @@ export async function* watchRun({ client, runId, ending }: Looking, options: Wat
       if (look.snapshot !== undefined) {
         said = undefined;
         for (const event of eventsBetween(before, look.snapshot)) yield withEta(event, rate);
-        before = look.snapshot;
+        before = remember(before, look.snapshot);
       } else if (look.running) said = yield* sayOnce(said, 'no control worker answers for this run');
       if (!look.running) {
         yield { type: 'outcome', ...(await ending()) };
@@ -73,7 +79,8 @@ function gaveUp(patienceSeconds: number): ServerUnreachableError {
 }
 
 function withEta(event: RunEvent, rate: RateWindow): RunEvent {
-  if (event.type !== 'progress' || event.stage !== 'train' || event.done === undefined || event.total === undefined) return event;
+  if (event.type !== 'progress' || event.stage !== 'train' || event.done === undefined || event.total === undefined)
+    return event;
   const etaSeconds = rate.etaSeconds(event.done, event.total, Date.now());
   return etaSeconds === undefined ? event : { ...event, etaSeconds };
 }

@@ -31,7 +31,3 @@ export const FAILURES = {
 } as const satisfies Record<string, { readonly retryable: boolean; readonly actor: 'user' | 'workflow' | 'nobody' }>;
 
 export type FailureType = keyof typeof FAILURES;
-
-export function isFailureType(type: string | null | undefined): type is FailureType {
-  return typeof type === 'string' && type in FAILURES;
-}

@@ -24,8 +24,6 @@ export interface PoolAnswers {
   readonly waiting: readonly { readonly owner: LeaseOwner; readonly reason: string }[];
 }
 
-export const EMPTY_POOL: Pool = { hosts: [], queue: [] };
-
 export function reducePool(pool: Pool, event: PoolEvent): Pool {
   switch (event.event) {
     case 'registered':

@@ -14,7 +14,7 @@ import type { ExitReport } from './trainer-files.js';
 import { poll } from './wait.js';
 
 export { launchTrainer } from './launch.js';
-export type { LaunchResult, LaunchSpec } from './launch.js';
+export type { LaunchSpec } from './launch.js';
 export type { ExitReport } from './trainer-files.js';
 
 export type TrainerStatus =

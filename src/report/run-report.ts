@@ -56,10 +56,19 @@ function stageRows(stages: readonly StageState[]): readonly Row[] {
   ]);
 }
 
-function section(incidents: readonly Incident[] | undefined, show: (rows: readonly Row[]) => readonly string[]): readonly string[] {
+function section(
+  incidents: readonly Incident[] | undefined,
+  show: (rows: readonly Row[]) => readonly string[],
+): readonly string[] {
   if (incidents === undefined || incidents.length === 0) return [];
   return show(
-    incidents.map(({ generation, host, failure, decision, iterationsLost }) => [String(generation), host, failure, decision, String(iterationsLost)]),
+    incidents.map(({ generation, host, failure, decision, iterationsLost }) => [
+      String(generation),
+      host,
+      failure,
+      decision,
+      String(iterationsLost),
+    ]),
   );
 }
 
@@ -70,7 +79,10 @@ function lines({ state, result, message, store, page }: RunFacts): readonly (rea
   if (message !== undefined) found.push(['why', message]);
   if (whole !== undefined) found.push(['time', duration(whole)]);
   if (result !== undefined) {
-    found.push(['accuracy', `${percent(result.baseAccuracy)} before, ${percent(result.accuracy)} after (held-out images)`]);
+    found.push([
+      'accuracy',
+      `${percent(result.baseAccuracy)} before, ${percent(result.accuracy)} after (held-out images)`,
+    ]);
     found.push(['weights', result.weightsDigest]);
     found.push(['model', at(result.published.prefix)]);
     if (result.promotion !== undefined) found.push(['promoted as', `number ${String(result.promotion)}`]);

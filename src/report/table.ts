@@ -12,6 +12,7 @@ export function textTable(header: Row, rows: readonly Row[]): string {
 
 /** Bars and line ends in a cell would break the table, so they are replaced. */
 export function markdownTable(header: Row, rows: readonly Row[]): string {
-  const line = (row: Row): string => `| ${row.map((cell) => cell.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|')).join(' | ')} |`;
+  const line = (row: Row): string =>
+    `| ${row.map((cell) => cell.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(header), `| ${header.map(() => '---').join(' | ')} |`, ...rows.map(line)].join('\n');
 }

@@ -32,13 +32,13 @@ export function specJsonSchema(): Record<string, unknown> {
 
 /** What the schema says at a path of a given document; unions are followed by the document's own `kind`. */
 export function schemaAt(schema: SchemaNode, document: unknown, path: readonly PropertyKey[]): SchemaNode | undefined {
-  let node: SchemaNode | undefined = chooseOption(schema, document);
+  let node = chooseOption(schema, document);
   let value: unknown = document;
   for (const step of path) {
     value = memberOf(value, step);
-    node = typeof step === 'number' ? node?.items : node?.properties?.[String(step)];
-    if (node === undefined) return undefined;
-    node = chooseOption(node, value);
+    const next = typeof step === 'number' ? node.items : node.properties?.[String(step)];
+    if (next === undefined) return undefined;
+    node = chooseOption(next, value);
   }
   return node;
 }

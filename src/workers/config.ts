@@ -1,6 +1,5 @@
 /** Settings of the two processes, from one YAML file each. Secrets are not among them: the SDKs find those by themselves. */
 import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
@@ -45,14 +44,9 @@ export const AgentConfig = z.strictObject({
 });
 export type AgentConfig = z.output<typeof AgentConfig>;
 
-/** Reads a settings file; relative paths in it are relative to it. Throws a sentence for each field that is wrong. */
+/** Reads a settings file. Throws a sentence for each field that is wrong. */
 export async function readConfig<Shape extends z.ZodType>(shape: Shape, file: string): Promise<z.output<Shape>> {
   const parsed = shape.safeParse(parse(await readFile(file, 'utf8')));
   if (!parsed.success) throw new Error(`The settings in ${file} cannot work:\n${z.prettifyError(parsed.error)}`);
   return parsed.data;
-}
-
-/** A path of a settings file, absolute. */
-export function fromFile(file: string, path: string): string {
-  return resolve(dirname(file), path);
 }

@@ -1,6 +1,6 @@
 /** What both processes share: the SDK's runtime, the connection, the store. */
 import { Client } from '@temporalio/client';
-import { NativeConnection, Runtime } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import { FolderStore } from '../storage/folder-store.js';
 import type { ObjectStore } from '../storage/object-store.js';
 
@@ -14,7 +14,12 @@ export interface Connected {
 
 /** Call once per process, before any worker. */
 export function installRuntime(): void {
-  Runtime.install({ workerHeartbeatInterval: WORKER_HEARTBEAT, shutdownSignals: ['SIGINT', 'SIGTERM'] });
+  Runtime.install({
+    // State changes of the SDK's parts are no news to an operator; what fails is.
+    logger: new DefaultLogger('WARN'),
+    workerHeartbeatInterval: WORKER_HEARTBEAT,
+    shutdownSignals: ['SIGINT', 'SIGTERM'],
+  });
 }
 
 /** One native connection carries the workers and the client: after a server restart it is back seconds before grpc-js is. */

@@ -3,15 +3,19 @@ import { readdir, readFile } from 'node:fs/promises';
 import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
 import { Worker } from '@temporalio/worker';
 import { expect, test } from 'vitest';
+import { quietRuntime } from '../support/quiet-runtime.js';
 import { workflowBundle } from '../support/workflow-bundle.js';
 import { SCENARIOS, workflowsOf } from './scenarios.js';
 
+quietRuntime();
 const folder = new URL('./golden/', import.meta.url);
 const names = (await readdir(folder)).filter((name) => name.endsWith('.json')).sort();
 
 // A pattern that silently matched nothing would prove nothing.
 test('every scenario has its histories, and no other file is there', () => {
-  const expected = SCENARIOS.flatMap(({ name }) => workflowsOf(name, name).map(([kind]) => `${name}.${kind}.json`)).sort();
+  const expected = SCENARIOS.flatMap(({ name }) =>
+    workflowsOf(name, name).map(([kind]) => `${name}.${kind}.json`),
+  ).sort();
   expect(names).toEqual(expected);
   expect(names).toHaveLength(10);
 });
@@ -24,5 +28,7 @@ test.each(names)('%s replays', async (name) => {
 test('a history whose events do not follow from the workflow is refused', async () => {
   const text = await readFile(new URL('all-stages-run.fine-tune.json', folder), 'utf8');
   const history = historyFromJSON(JSON.parse(text.replaceAll('"openRun"', '"openAnotherRun"')));
-  await expect(Worker.runReplayHistory({ workflowBundle: { code: await workflowBundle() } }, history, 'other')).rejects.toThrow();
+  await expect(
+    Worker.runReplayHistory({ workflowBundle: { code: await workflowBundle() } }, history, 'other'),
+  ).rejects.toThrow();
 });

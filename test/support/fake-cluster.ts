@@ -22,6 +22,7 @@ import { controlQueue, ioQueue, npuQueue, poolWorkflowId, runWorkflowId } from '
 import type { HostFacts } from '../../src/plan/hosts.js';
 import type { RunFact } from '../../src/plan/run-log.js';
 import { parseSpec } from '../../src/spec/parse.js';
+import { quietRuntime } from './quiet-runtime.js';
 import { workflowBundle } from './workflow-bundle.js';
 
 export const HOSTS = ['host-a', 'host-b', 'host-c'] as const;
@@ -56,8 +57,13 @@ export class FakeCluster {
   }
 
   static async start(address: string, name: string, behaviour: Behaviour): Promise<FakeCluster> {
+    quietRuntime();
     const connection = await NativeConnection.connect({ address });
-    const cluster = new FakeCluster(name, new Client({ connection: await Connection.connect({ address }) }), connection);
+    const cluster = new FakeCluster(
+      name,
+      new Client({ connection: await Connection.connect({ address }) }),
+      connection,
+    );
     await cluster.work(controlQueue(name), cluster.control(behaviour), await workflowBundle());
     for (const host of HOSTS) {
       await cluster.work(ioQueue(name, host), cluster.io(behaviour, host));
@@ -136,7 +142,8 @@ export class FakeCluster {
       openRun: () => Promise.resolve({ ...OPENING, ...behaviour.opening }),
       findResumePoint: ({ item }) => {
         this.acts.push(`look ${item}`);
-        const found = behaviour.found?.includes(item) === true ? { found: resultOf(item, behaviour), foundRunId: 'earlier' } : {};
+        const found =
+          behaviour.found?.includes(item) === true ? { found: resultOf(item, behaviour), foundRunId: 'earlier' } : {};
         return Promise.resolve({ stageKey: `key-${item}`, nextNumber: 1, ...found });
       },
       recordResumePoint: ({ stageKey }) => {
@@ -149,12 +156,15 @@ export class FakeCluster {
         // Create-once: the same number with the same body is success, with another it ends the writer.
         const there = log[number - 1];
         if (there === undefined) log[number - 1] = fact;
-        else if (JSON.stringify(there) !== JSON.stringify(fact)) throw ApplicationFailure.nonRetryable('conflict', 'FactConflict');
+        else if (JSON.stringify(there) !== JSON.stringify(fact))
+          throw ApplicationFailure.nonRetryable('conflict', 'FactConflict');
         return Promise.resolve();
       },
       watchSaves: async ({ runId, generation, afterIteration, once }) => {
         for (;;) {
-          const save = this.saves.find((one) => one.runId === runId && one.generation === generation && one.iteration > afterIteration);
+          const save = this.saves.find(
+            (one) => one.runId === runId && one.generation === generation && one.iteration > afterIteration,
+          );
           if (save !== undefined) return { iteration: save.iteration, checkpoint: save.checkpoint };
           if (once) return null;
           Context.current().heartbeat();
@@ -278,6 +288,9 @@ function resultOf(item: StageItem, { accuracy = 0.97 }: Behaviour): StageResult 
     case 'publish':
       return { artifacts: { published: ref('published') }, facts: {} };
     case 'evaluate':
-      return { artifacts: { evaluation: ref('evaluation') }, facts: { baseAccuracy: 0.1, accuracy, weightsDigest: 'w' } };
+      return {
+        artifacts: { evaluation: ref('evaluation') },
+        facts: { baseAccuracy: 0.1, accuracy, weightsDigest: 'w' },
+      };
   }
 }

@@ -16,12 +16,19 @@ export interface TestServer {
 
 export async function startTemporal(): Promise<TestServer> {
   const port = await freePort();
-  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]);
+  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => [
+    '--search-attribute',
+    `${name}=${type}`,
+  ]);
   const ports = ['--ip', '127.0.0.1', '--port', String(port), '--http-port', String(await freePort())];
   const server = spawn(CLI, ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes], {
     stdio: 'ignore',
   });
-  const exited = new Promise<void>((resolve) => server.once('exit', () => { resolve(); }));
+  const exited = new Promise<void>((resolve) =>
+    server.once('exit', () => {
+      resolve();
+    }),
+  );
   const stop = async (): Promise<void> => {
     server.kill('SIGKILL');
     await exited;

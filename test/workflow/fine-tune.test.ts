@@ -34,7 +34,13 @@ describe('a run', () => {
     const { acts, log } = await runOf({});
     const done = acts.filter((act) => !act.startsWith('look') && !act.startsWith('record'));
     // What runs side by side comes in any order.
-    const parallel = [done.slice(0, 2).sort(), done.slice(2, 4), done.slice(4, 6).sort(), done.slice(6, 8).sort(), done.slice(8)];
+    const parallel = [
+      done.slice(0, 2).sort(),
+      done.slice(2, 4),
+      done.slice(4, 6).sort(),
+      done.slice(6, 8).sort(),
+      done.slice(8),
+    ];
     expect(parallel).toEqual([
       ['fetch-data host-a', 'fetch-model host-a'],
       ['convert host-a', 'prepare host-a'],
@@ -75,7 +81,8 @@ describe('a run', () => {
 
   test('fails at once, with its own sentence, when its data is refused', async () => {
     const fake = await start({
-      stage: (item) => (item === 'prepare' ? Promise.reject(trainer('DataRefused', 'Row 7 has no image.')) : Promise.resolve()),
+      stage: (item) =>
+        item === 'prepare' ? Promise.reject(trainer('DataRefused', 'Row 7 has no image.')) : Promise.resolve(),
     });
     const error: unknown = await fake.run('refused').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(WorkflowFailedError);
@@ -111,7 +118,12 @@ describe('a gang', () => {
     expect(acts).toContain('stop g1 host-a');
     expect(acts).toContain('stop g1 host-b');
     expect(acts).toContain('stage in g2 from 10 host-b');
-    expect(log.map((fact) => `${fact.fact} ${String(fact.generation)}`)).toEqual(['open 1', 'commit 1', 'open 2', 'commit 2']);
+    expect(log.map((fact) => `${fact.fact} ${String(fact.generation)}`)).toEqual([
+      'open 1',
+      'commit 1',
+      'open 2',
+      'commit 2',
+    ]);
   });
 
   test('schedules the same work again in the same generation when an agent restarts', async () => {
@@ -203,7 +215,9 @@ describe('a gang', () => {
     const second = await fake.submit('second');
     const note = async (): Promise<string> =>
       (await second.query<RunState>(QUERIES.state)).stages.find(({ stage }) => stage === 'train')?.note ?? '';
-    await expect.poll(note, { timeout: 20_000 }).toBe('Waits for 3 hosts with 1 cpu NPUs each: 0 free, 3 leased, 0 silent.');
+    await expect
+      .poll(note, { timeout: 20_000 })
+      .toBe('Waits for 3 hosts with 1 cpu NPUs each: 0 free, 3 leased, 0 silent.');
     isHeld = false;
     await first.result();
     await second.result();

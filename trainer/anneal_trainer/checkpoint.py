@@ -44,9 +44,7 @@ def read_tracker(root: str | Path) -> Tracked | None:
     if text == 'release':
         return Tracked(0, True)
     if not text.isdigit():
-        raise TrainerError(
-            f"ERROR: Invalid metadata file {path}: it holds {text[:40]!r}, not an iteration or 'release'."
-        )
+        raise TrainerError(f"Invalid metadata file {path}: it holds {text[:40]!r}, not an iteration or 'release'.")
     return Tracked(int(text), False)
 
 

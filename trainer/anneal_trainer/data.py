@@ -15,20 +15,6 @@ from .errors import TrainerError, UsageError
 from .images import ImageLoader
 from .text import IGNORE, ChatEncoder, EncodedSample, image_count
 
-__all__ = [
-    'Batches',
-    'ChatEncoder',
-    'Dataset',
-    'ImageLoader',
-    'TextBatch',
-    'data_order',
-    'encode_prompt',
-    'encode_sample',
-]
-
-encode_prompt = ChatEncoder.encode_prompt
-encode_sample = ChatEncoder.encode_sample
-
 
 @dataclass(frozen=True)
 class TextBatch:
@@ -163,10 +149,14 @@ def _read_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
     except OSError as error:
         raise UsageError(f'Cannot read the annotation file {path}: {error.strerror}.') from error
     try:
-        rows = json.loads(content) if path.suffix == '.json' else [json.loads(x) for x in content.splitlines() if x]
+        # Not splitlines(): it also cuts at U+2028 and the like, which may stand inside a JSON string.
+        lines = [] if path.suffix == '.json' else [line for line in content.split('\n') if line.strip()]
+        rows = [json.loads(line) for line in lines] if path.suffix == '.jsonl' else json.loads(content)
     except ValueError as error:
-        raise UsageError(f'The annotation file {path} is not valid JSON: {error}.') from error
-    for row in rows:
+        raise UsageError(f'The annotation file {path} is neither .jsonl nor .json: {error}.') from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not isinstance(row.get('conversations'), list):
+            raise TrainerError(f'Row {number} of {path} has no conversations; prepare the data first.')
         image = row.get('image')
         row['paths'] = [
             str(folder / name) for name in (image if isinstance(image, list) else [image][: image_count(row)])

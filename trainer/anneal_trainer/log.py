@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +111,6 @@ def memory_line(rank: int, iteration: int) -> str:
     )
 
 
-def fail_line(message: str, rank: int, printer: Callable[[str], object] = sys.stderr.write) -> None:
+def fail_line(message: str, rank: int) -> None:
     """The last words of a rank, on stderr."""
-    printer(f'[Rank {rank}] error: {message}\n')
-    sys.stderr.flush()
+    print(f'[Rank {rank}] error: {message}', file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import faulthandler
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from time import perf_counter
 from typing import NoReturn
@@ -42,6 +43,10 @@ def main(argv: Sequence[str], dist_train_allowed: bool) -> NoReturn:
     except TrainerError as error:
         fail_line(str(error), rank)
         code = error.exit_code
+    except BaseException:
+        # A lost peer is a RuntimeError of gloo: its words are what a watcher classifies, so they are kept.
+        fail_line(traceback.format_exc(), rank)
+        code = 1
     sys.stdout.flush()
     # Never by way of gloo's clean-up: it waits for ever for a peer that has already gone (seen in 1 of 6 exits).
     os._exit(code)

@@ -29,12 +29,13 @@ def heldout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_tree(folder / 'source' / task, task)
         options = ['--tokenizer', str(BASE), '--seq-length', '48', '--image-tokens', '4']
         assert prepare(['--source', str(folder / 'source' / task), '--out', str(folder / task), *options]) == 0
+        assert json.loads((folder / task / 'summary.json').read_text())['rows']['bad'] == 0
     return {task: folder / task for task in ('vqa', 'ink')}
 
 
 @pytest.fixture
 def always_even(tmp_path: Path) -> Path:
-    """A model that writes `even` and stops whatever it is asked: the residual stream is cut, the head looks at one token."""
+    """A model that writes `even` and stops, whatever it is asked: its layers add nothing, its head knows two tokens."""
     folder = tmp_path / 'even'
     shutil.copytree(BASE, folder)
     tensors = load_file(folder / 'model.safetensors')
@@ -133,6 +134,7 @@ def test_an_answer_without_end_is_bounded_and_an_image_slot_is_never_written(alw
         head.zero_()
         head[model.config.img_context_token_id] = 1.0
         head[7] = 0.5
+        model.text_decoder.embedding.word_embeddings.weight.fill_(1.0)
     ids = torch.tensor([encoder.encode_prompt('Which digit is this?')])
     assert generate(model, ids, torch.zeros(1, 3, 28, 28), encoder.end_id) == [[7] * MAX_NEW_TOKENS]
 

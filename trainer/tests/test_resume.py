@@ -1,4 +1,4 @@
-"""Checkpoints: a run that was killed and resumed ends in the bits of one that was not; unfit checkpoints are refused."""
+"""Checkpoints: a run that was killed and resumed ends in the same bits; unfit checkpoints are refused."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_missing_checkpoint_is_a_failure_and_not_exit_0(tmp_path: Path, task: 
     [
         ('shard', 'mp_gpt_rank_00/model_optim_rng.pt does not exist'),
         ('bytes', 'could not load the checkpoint'),
-        ('tracker', 'ERROR: Invalid metadata file'),
+        ('tracker', 'Invalid metadata file'),
         ('shape', 'has shape'),
     ],
 )

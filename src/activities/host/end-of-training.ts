@@ -7,7 +7,7 @@ import type { FailureType } from '../../contract/failures.js';
 import type { TrainerEnd } from '../../process/supervisor.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { failure } from '../fail.js';
-import type { RankWork } from './train-rank.js';
+import type { RankWork } from './rank-work.js';
 
 /** Other nodes hear of the last save through the store; node 0 writes it within a second of the tracker's move. */
 const LAST_SAVE_SECONDS = 120;

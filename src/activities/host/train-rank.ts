@@ -1,7 +1,7 @@
 /** One node's trainer from launch or adoption to its end. The activity observes; the supervisor owns; only a requested stop ends it. */
 import { join } from 'node:path';
 import { CancelledFailure, Context } from '@temporalio/activity';
-import { backendFor, type Backend } from '../../backends/backend.js';
+import { backendFor } from '../../backends/backend.js';
 import type { NpuActivities, TrainProgress, TrainRankInput, TrainRankResult } from '../../contract/activities.js';
 import { metricsLogName, trainLogName } from '../../contract/store-keys.js';
 import type { Plan } from '../../plan/plan.js';
@@ -15,6 +15,7 @@ import type { HostDeps } from './deps.js';
 import { endOfTraining } from './end-of-training.js';
 import { passFence } from './fence.js';
 import { shipLog } from './log-shipper.js';
+import type { RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
 import { fillCommand, writePlannedFiles } from './stage-command.js';
 import { TrainerLog } from './trainer-log.js';
@@ -23,17 +24,6 @@ import { cacheFolder, hostLockFile, trainersFolder } from './work-folders.js';
 const SHIP_EVERY_MS = 500;
 /** How long the SDK may take to confirm a cancel that a beat has already told us of; without it the server refuses our word. */
 const CONFIRM_MS = 10_000;
-
-/** What one attempt works with. */
-export interface RankWork {
-  readonly deps: HostDeps;
-  readonly input: TrainRankInput;
-  readonly plan: Plan;
-  readonly backend: Backend;
-  readonly dir: string;
-  readonly log: TrainerLog;
-  readonly shipper: SaveShipper;
-}
 
 export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
   return (input) =>

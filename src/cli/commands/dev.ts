@@ -15,7 +15,9 @@ export interface DevFlags {
 export async function dev(flags: DevFlags): Promise<number> {
   const ending = listenForEnding();
   return withDev(flags, ending, async (running) => {
-    print(`Anneal runs on this machine with ${String(flags.agents)} agents. Ctrl-C ends everything; runs go on at the next start.`);
+    print(
+      `Anneal runs on this machine with ${String(flags.agents)} agents. Ctrl-C ends everything; runs go on at the next start.`,
+    );
     print(`  page:   ${running.state.uiUrl}`);
     print(`  server: ${running.state.address}`);
     print(`  state:  ${flags.stateDir}`);
@@ -27,7 +29,11 @@ export async function dev(flags: DevFlags): Promise<number> {
 }
 
 /** Starts a dev, uses it, and leaves no process, whatever happens in between. */
-export async function withDev(flags: DevFlags, ending: Ending, use: (running: Dev) => Promise<number>): Promise<number> {
+export async function withDev(
+  flags: DevFlags,
+  ending: Ending,
+  use: (running: Dev) => Promise<number>,
+): Promise<number> {
   print(`Starting Temporal, a control worker and ${String(flags.agents)} agents in ${flags.stateDir} ...`);
   const options = { ...flags, env: process.env, say: note, signal: ending.signal };
   let running: Dev;

@@ -9,7 +9,10 @@ export async function hosts(flags: WhereFlags & { readonly json?: boolean }): Pr
   return withAnneal(flags, async (anneal) => {
     const listed = await anneal.hosts.list();
     if (flags.json) printJson(listed);
-    else if (listed.length === 0) note(`No agent has registered with cluster "${anneal.place.cluster}" yet. Start one: anneal agent --config agent.yaml`);
+    else if (listed.length === 0)
+      note(
+        `No agent has registered with cluster "${anneal.place.cluster}" yet. Start one: anneal agent --config agent.yaml`,
+      );
     else print(showHosts(listed));
     return EXIT_CODES.ok.code;
   });

@@ -1,6 +1,6 @@
 /** `anneal logs RUN`: what the trainers and the commands of a run printed, from the store. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { ObjectInfo, ObjectStore } from '../../storage/object-store.js';
+import type { ObjectStore } from '../../storage/object-store.js';
 import { runFolder } from '../../contract/store-keys.js';
 import { CommandError, EXIT_CODES } from '../exit-codes.js';
 import { note, printJson } from '../output.js';
@@ -32,7 +32,10 @@ export async function logs(runId: string, flags: LogsFlags): Promise<number> {
   const chosen = (all: readonly StoredLog[]): readonly StoredLog[] => all.filter(({ name }) => isChosen(name, flags));
   let found = chosen(await listLogs(store, runId));
   if (found.length === 0 && !flags.follow)
-    throw new CommandError('notFound', `Run "${runId}" has no such log in ${store.url}. Its stages write there while they run; "anneal runs" lists the runs.`);
+    throw new CommandError(
+      'notFound',
+      `Run "${runId}" has no such log in ${store.url}. Its stages write there while they run; "anneal runs" lists the runs.`,
+    );
   if (flags.json) {
     printJson(found);
     return EXIT_CODES.ok.code;
@@ -50,7 +53,7 @@ export async function logs(runId: string, flags: LogsFlags): Promise<number> {
 export async function listLogs(store: Pick<ObjectStore, 'list'>, runId: string): Promise<readonly StoredLog[]> {
   const prefix = `${runFolder(runId)}logs/`;
   const logs = new Map<string, LogChunk[]>();
-  for await (const { key, sizeBytes } of store.list(prefix) as AsyncIterable<ObjectInfo>) {
+  for await (const { key, sizeBytes } of store.list(prefix)) {
     const [, name, offset] = /^(.+)\/(\d{12})\.log$/.exec(key.slice(prefix.length)) ?? [];
     if (name === undefined || offset === undefined) continue;
     logs.set(name, [...(logs.get(name) ?? []), { key, offset: Number(offset), sizeBytes }]);
@@ -70,7 +73,12 @@ interface Printed {
   last: string | undefined;
 }
 
-async function printNew(store: ObjectStore, { name, chunks }: StoredLog, printed: Printed, isOneOfMany: boolean): Promise<void> {
+async function printNew(
+  store: ObjectStore,
+  { name, chunks }: StoredLog,
+  printed: Printed,
+  isOneOfMany: boolean,
+): Promise<void> {
   for (const { key, offset, sizeBytes } of chunks) {
     const end = printed.ends.get(name) ?? 0;
     if (offset + sizeBytes <= end) continue;

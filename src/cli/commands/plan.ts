@@ -27,7 +27,14 @@ export function showPlan(plan: Plan, reuse: Reuse): string {
   const head =
     `${plan.name}: ${plan.runtime}, ${String(gang.hosts)} hosts x ${String(gang.npusPerHost)} NPUs, ` +
     `${String(gang.iterations)} iterations, saved every ${String(gang.saveEveryIterations)} (${String(gang.keepCheckpoints)} kept), published as "${plan.publishAs}"`;
-  return [head, '', showStages(plan, reuse), '', showRanks(plan), ...STAGE_NAMES.flatMap((stage) => showCommands(plan, stage))].join('\n');
+  return [
+    head,
+    '',
+    showStages(plan, reuse),
+    '',
+    showRanks(plan),
+    ...STAGE_NAMES.flatMap((stage) => showCommands(plan, stage)),
+  ].join('\n');
 }
 
 function showStages(plan: Plan, reuse: Reuse): string {

@@ -9,7 +9,8 @@ export async function runs(flags: WhereFlags & { readonly json?: boolean; readon
   return withAnneal(flags, async (anneal) => {
     const listed = await anneal.runs.list({ limit: flags.limit });
     if (flags.json) printJson(listed);
-    else if (listed.length === 0) note(`No runs in cluster "${anneal.place.cluster}" yet. Start one: anneal submit examples/laptop.yaml`);
+    else if (listed.length === 0)
+      note(`No runs in cluster "${anneal.place.cluster}" yet. Start one: anneal submit examples/laptop.yaml`);
     else print(showRuns(listed));
     return EXIT_CODES.ok.code;
   });

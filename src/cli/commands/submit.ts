@@ -16,8 +16,12 @@ export async function submit(fileName: string, flags: SubmitFlags): Promise<numb
   return withAnneal(flags, async (anneal) => {
     const run = await anneal.runs.start(spec, flags.key === undefined ? {} : { key: flags.key });
     const { uiUrl, namespace } = anneal.place;
-    const page = uiUrl === undefined ? undefined : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(run.workflowId)}`;
-    if (flags.json) printJson({ runId: run.runId, workflowId: run.workflowId, existed: run.existed, page: page ?? null });
+    const page =
+      uiUrl === undefined
+        ? undefined
+        : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(run.workflowId)}`;
+    if (flags.json)
+      printJson({ runId: run.runId, workflowId: run.workflowId, existed: run.existed, page: page ?? null });
     else {
       print(run.existed ? `${run.runId} is there already; it goes on.` : `${run.runId} is started.`);
       if (page !== undefined) print(`  page:   ${page}`);

@@ -19,7 +19,11 @@ export async function agent({ config: file }: ConfigFlags): Promise<number> {
   const config = await settings(readConfig(AgentConfig, file));
   const { runAgent } = await import('../../workers/agent.js');
   const at = (path: string): string => resolve(dirname(file), path);
-  const paths = { workRoot: at(config.workRoot), runtimeBin: at(config.runtimeBin), trainerHome: at(config.trainerHome) };
+  const paths = {
+    workRoot: at(config.workRoot),
+    runtimeBin: at(config.runtimeBin),
+    trainerHome: at(config.trainerHome),
+  };
   await runAgent({ ...config, ...paths, store: inFolderOf(file, config.store) }, packageVersion());
   return EXIT_CODES.ok.code;
 }

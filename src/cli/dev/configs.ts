@@ -26,7 +26,11 @@ export function hostName(index: number): string {
 
 /** Writes the files and returns the processes to keep: one control worker, and the agents. */
 export async function workersOf({ folder, address, agents, env }: DevLayout): Promise<readonly KeptSpec[]> {
-  const shared = { cluster: DEV_CLUSTER, temporal: { address, namespace: DEV_NAMESPACE }, store: { folder: storeOf(folder) } };
+  const shared = {
+    cluster: DEV_CLUSTER,
+    temporal: { address, namespace: DEV_NAMESPACE },
+    store: { folder: storeOf(folder) },
+  };
   const kept = (name: string, command: 'worker' | 'agent', config: string): KeptSpec => ({
     name,
     program: process.execPath,

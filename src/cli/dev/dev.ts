@@ -96,17 +96,25 @@ async function takeFolder(folder: string): Promise<() => Promise<void>> {
   const taken = await takeAgentLock(join(folder, 'dev.lock'), 'dev');
   if (taken.kind === 'taken') return () => taken.lock.release();
   const who = taken.holder === undefined ? 'another process' : `process ${String(taken.holder.pid)}`;
-  throw new CommandError('failed', `"anneal dev" already runs on ${folder}: ${who}. Use it (every command finds it), end it, or give another --state-dir.`);
+  throw new CommandError(
+    'failed',
+    `"anneal dev" already runs on ${folder}: ${who}. Use it (every command finds it), end it, or give another --state-dir.`,
+  );
 }
 
 async function endLeftovers(folder: string, { say }: DevOptions): Promise<void> {
   const find = (): ReturnType<typeof devChildren> => devChildren(folder, readDevState(folder));
   const found = find();
   if (found.length === 0) return;
-  say(`An earlier "anneal dev" was killed; its ${String(found.length)} processes are ended: ${found.map(({ pid }) => String(pid)).join(', ')}. Trainers go on.`);
+  say(
+    `An earlier "anneal dev" was killed; its ${String(found.length)} processes are ended: ${found.map(({ pid }) => String(pid)).join(', ')}. Trainers go on.`,
+  );
   const left = await endAll(find, LEFTOVER_GRACE_MS);
   if (left.length > 0)
-    throw new CommandError('failed', `These processes of an earlier "anneal dev" cannot be ended: ${left.map(({ pid, command }) => `${String(pid)} (${command})`).join(', ')}. End them by hand.`);
+    throw new CommandError(
+      'failed',
+      `These processes of an earlier "anneal dev" cannot be ended: ${left.map(({ pid, command }) => `${String(pid)} (${command})`).join(', ')}. End them by hand.`,
+    );
 }
 
 /** Only what a dev makes itself, by name: the folder may be a mistyped one. */
@@ -116,7 +124,12 @@ async function forget(folder: string): Promise<void> {
   await Promise.all(made.map((name) => rm(join(folder, name), { recursive: true, force: true })));
 }
 
-async function startAll(folder: string, options: DevOptions, started: KeptProcess[], release: () => Promise<void>): Promise<Dev> {
+async function startAll(
+  folder: string,
+  options: DevOptions,
+  started: KeptProcess[],
+  release: () => Promise<void>,
+): Promise<Dev> {
   const { say, signal } = options;
   const failed = new AbortController();
   const own = readProcess(process.pid);
@@ -142,9 +155,16 @@ async function startAll(folder: string, options: DevOptions, started: KeptProces
   const env = childEnvironment(options.env, folder);
   const program = await findTemporalCli({ env: options.env, root: PACKAGE_ROOT });
   const ports = await findPorts(options.port);
-  if (ports.service !== options.port) say(`Port ${String(options.port)} or ${String(options.port + 1000)} is busy; ${String(ports.service)} is taken.`);
+  if (ports.service !== options.port)
+    say(`Port ${String(options.port)} or ${String(options.port + 1000)} is busy; ${String(ports.service)} is taken.`);
   const address = `${LOOPBACK}:${String(ports.service)}`;
-  const fixed = { address, uiUrl: `http://${LOOPBACK}:${String(ports.ui)}`, namespace: DEV_NAMESPACE, store: storeOf(folder), cluster: DEV_CLUSTER };
+  const fixed = {
+    address,
+    uiUrl: `http://${LOOPBACK}:${String(ports.ui)}`,
+    namespace: DEV_NAMESPACE,
+    store: storeOf(folder),
+    cluster: DEV_CLUSTER,
+  };
   state = { pid: process.pid, startTicks: String(own?.start ?? 0), ...fixed, children: [] };
   const server = keep(temporalServer({ program, folder, ports, env }));
   await waitForServer(address, AbortSignal.any([signal, failed.signal]));

@@ -23,10 +23,14 @@ const KILL_LIMIT_MS = 10_000;
 export function devChildren(folder: string, state: DevState | undefined): readonly Leftover[] {
   const table = processTable();
   const named = new Set(
-    (state?.children ?? []).filter(({ pid, startTicks }) => String(table.get(pid)?.start) === startTicks).map(({ pid }) => pid),
+    (state?.children ?? [])
+      .filter(({ pid, startTicks }) => String(table.get(pid)?.start) === startTicks)
+      .map(({ pid }) => pid),
   );
   const mark = `${DEV_VARIABLE}=${folder}`;
-  return strangers(table).filter(({ pid }) => named.has(pid) || environmentOf(pid).includes(mark)).map(describe);
+  return strangers(table)
+    .filter(({ pid }) => named.has(pid) || environmentOf(pid).includes(mark))
+    .map(describe);
 }
 
 /** Supervisors, trainers and commands that work in the folder of a host of this state folder. */
@@ -34,8 +38,14 @@ export function hostWork(folder: string): readonly Leftover[] {
   const hosts = `${folder}${sep}hosts${sep}`;
   return strangers(processTable())
     .filter(({ pid }) => {
-      const isOurs = environmentOf(pid).some((entry) => entry.startsWith('ANNEAL_RUN_ID=')) || commandLine(pid).some((part) => part.endsWith('supervisor.py'));
-      return isOurs && (commandLine(pid).some((part) => part.includes(hosts)) || [link(pid, 'cwd'), link(pid, 'fd/0')].some((path) => path.startsWith(hosts)));
+      const isOurs =
+        environmentOf(pid).some((entry) => entry.startsWith('ANNEAL_RUN_ID=')) ||
+        commandLine(pid).some((part) => part.endsWith('supervisor.py'));
+      return (
+        isOurs &&
+        (commandLine(pid).some((part) => part.includes(hosts)) ||
+          [link(pid, 'cwd'), link(pid, 'fd/0')].some((path) => path.startsWith(hosts)))
+      );
     })
     .map(describe);
 }
@@ -71,7 +81,8 @@ function signalAll(processes: readonly Leftover[], name: 'SIGTERM' | 'SIGKILL'):
 /** All processes but ourselves and those that started us. */
 function strangers(table: ReadonlyMap<number, ProcessRow>): readonly ProcessRow[] {
   const spared = new Set<number>([0, 1]);
-  for (let pid: number | undefined = process.pid; pid !== undefined && !spared.has(pid); pid = table.get(pid)?.ppid) spared.add(pid);
+  for (let pid: number | undefined = process.pid; pid !== undefined && !spared.has(pid); pid = table.get(pid)?.ppid)
+    spared.add(pid);
   return [...table.values()].filter(({ pid }) => !spared.has(pid));
 }
 

@@ -17,8 +17,12 @@ export interface PortPair {
 /** The first pair from `wished` on of which both could be bound a moment ago. */
 export async function findPorts(wished: number): Promise<PortPair> {
   for (let service = wished; service < wished + MAX_TRIES; service += 1)
-    if ((await canBind(service)) && (await canBind(service + UI_DISTANCE))) return { service, ui: service + UI_DISTANCE };
-  throw new CommandError('failed', `No port from ${String(wished)} to ${String(wished + MAX_TRIES - 1)} is free; name another by --port.`);
+    if ((await canBind(service)) && (await canBind(service + UI_DISTANCE)))
+      return { service, ui: service + UI_DISTANCE };
+  throw new CommandError(
+    'failed',
+    `No port from ${String(wished)} to ${String(wished + MAX_TRIES - 1)} is free; name another by --port.`,
+  );
 }
 
 export async function canBind(port: number): Promise<boolean> {

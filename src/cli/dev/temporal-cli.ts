@@ -22,7 +22,10 @@ export async function findTemporalCli({ env, root }: Look): Promise<string> {
   const named = env['TEMPORAL_CLI_PATH'];
   if (named !== undefined && named !== '') {
     if (await canRun(named)) return named;
-    throw new CommandError('failed', `TEMPORAL_CLI_PATH is ${named}, but there is no program that can be run. Correct it, or unset it.`);
+    throw new CommandError(
+      'failed',
+      `TEMPORAL_CLI_PATH is ${named}, but there is no program that can be run. Correct it, or unset it.`,
+    );
   }
   for (const folder of (env['PATH'] ?? '').split(delimiter).filter((part) => part !== '')) {
     const program = join(folder, 'temporal');

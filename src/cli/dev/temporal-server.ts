@@ -1,5 +1,6 @@
 /** The Temporal dev server of a laptop: on disk, on this machine alone, with our search attributes. */
 import { join } from 'node:path';
+import type { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contract/names.js';
 import { poll } from '../../process/wait.js';
 import { CommandError } from '../exit-codes.js';
@@ -19,7 +20,10 @@ export interface ServerPlace {
 }
 
 export function temporalServer({ program, folder, ports, env }: ServerPlace): KeptSpec {
-  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]);
+  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => [
+    '--search-attribute',
+    `${name}=${type}`,
+  ]);
   return {
     name: 'temporal',
     program,
@@ -40,17 +44,19 @@ export function temporalServer({ program, folder, ports, env }: ServerPlace): Ke
 /** Waits until the server answers and knows our search attributes; throws when it does not in time. */
 export async function waitForServer(address: string, signal: AbortSignal): Promise<void> {
   const { Connection } = await import('@temporalio/client');
-  const ready = await poll(async () => ((await isReady(Connection, address)) ? true : undefined), {
-    timeoutMs: READY_LIMIT_MS,
-    pollMs: 150,
-    signal,
-  });
-  if (ready === undefined) throw new CommandError('noServer', `The Temporal server at ${address} is not ready after ${String(READY_LIMIT_MS / 1000)} s.`);
+  const check = async (): Promise<true | undefined> => {
+    const connection = await Connection.connect({ address, connectTimeout: '1s' }).catch(() => undefined);
+    return connection !== undefined && (await isReady(connection)) ? true : undefined;
+  };
+  if ((await poll(check, { timeoutMs: READY_LIMIT_MS, pollMs: 150, signal })) === undefined)
+    throw new CommandError(
+      'noServer',
+      `The Temporal server at ${address} is not ready after ${String(READY_LIMIT_MS / 1000)} s.`,
+    );
 }
 
-async function isReady(Connection: typeof import('@temporalio/client').Connection, address: string): Promise<boolean> {
-  const connection = await Connection.connect({ address, connectTimeout: '1s' }).catch(() => undefined);
-  if (connection === undefined) return false;
+/** Asks once, and closes the connection. */
+async function isReady(connection: Connection): Promise<boolean> {
   try {
     const { customAttributes } = await connection.withDeadline(Date.now() + 2_000, () =>
       connection.operatorService.listSearchAttributes({ namespace: DEV_NAMESPACE }),

@@ -33,7 +33,14 @@ function shell(script: string, env: Record<string, string> = {}, cwd = folder): 
 }
 
 function keep(script: string, events: Partial<KeptEvents> = {}): KeptProcess {
-  const spec = { name: 'kept', program: 'sh', args: ['-c', script], env: { PATH: '/usr/bin:/bin' }, cwd: folder, logFile: join(folder, 'kept.log') };
+  const spec = {
+    name: 'kept',
+    program: 'sh',
+    args: ['-c', script],
+    env: { PATH: '/usr/bin:/bin' },
+    cwd: folder,
+    logFile: join(folder, 'kept.log'),
+  };
   return new KeptProcess(spec, { say: () => undefined, changed: () => undefined, gaveUp: () => undefined, ...events });
 }
 
@@ -44,10 +51,16 @@ describe('KeptProcess', () => {
     kept.start();
     const first = kept.identity!;
     process.kill(first.pid, 'SIGKILL');
-    const second = await poll(() => (kept.identity && kept.identity.pid !== first.pid ? kept.identity : undefined), WAIT);
+    const second = await poll(
+      () => (kept.identity && kept.identity.pid !== first.pid ? kept.identity : undefined),
+      WAIT,
+    );
     expect(second).toBeDefined();
     expect(said).toEqual([expect.stringContaining('kept was ended by SIGKILL; it is started again in 0.5 s')]);
-    await poll(() => (readFileSync(join(folder, 'kept.log'), 'utf8').split('started').length > 2 ? true : undefined), WAIT);
+    await poll(
+      () => (readFileSync(join(folder, 'kept.log'), 'utf8').split('started').length > 2 ? true : undefined),
+      WAIT,
+    );
     await kept.stop(1_000);
     expect(readProcess(second!.pid)).toBeUndefined();
     expect(readFileSync(join(folder, 'kept.log'), 'utf8')).toBe('started\nstarted\n');
@@ -77,7 +90,14 @@ describe('KeptProcess', () => {
   test('a program that is not there is told, not thrown', async () => {
     const said: string[] = [];
     const kept = new KeptProcess(
-      { name: 'ghost', program: join(folder, 'nothing'), args: [], env: {}, cwd: folder, logFile: join(folder, 'g.log') },
+      {
+        name: 'ghost',
+        program: join(folder, 'nothing'),
+        args: [],
+        env: {},
+        cwd: folder,
+        logFile: join(folder, 'g.log'),
+      },
       { say: (line) => said.push(line), changed: () => undefined, gaveUp: () => undefined },
     );
     kept.start();

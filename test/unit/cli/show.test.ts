@@ -12,8 +12,14 @@ import { RunNotFoundError } from '../../../src/client/errors.js';
 describe('showEvent', () => {
   test.each([
     [{ type: 'stage-started', stage: 'fetch', hosts: ['host-a'], note: '' } as const, '> fetch    started, on host-a'],
-    [{ type: 'stage-done', stage: 'train', hosts: [], note: 'iteration 300', seconds: 75 } as const, '* train    done in 75 s, iteration 300'],
-    [{ type: 'stage-reused', stage: 'train', hosts: [], note: 'made by run r1' } as const, '= train    reused, made by run r1'],
+    [
+      { type: 'stage-done', stage: 'train', hosts: [], note: 'iteration 300', seconds: 75 } as const,
+      '* train    done in 75 s, iteration 300',
+    ],
+    [
+      { type: 'stage-reused', stage: 'train', hosts: [], note: 'made by run r1' } as const,
+      '= train    reused, made by run r1',
+    ],
     [{ type: 'waiting', for: 'train: 1 of 2 hosts' } as const, '. waiting: train: 1 of 2 hosts'],
     [{ type: 'outcome', outcome: 'promoted', message: 'accuracy 1.0 %' } as const, '* promoted: accuracy 1.0 %'],
     [{ type: 'outcome', outcome: 'failed', message: 'why' } as const, '! failed: why'],
@@ -26,15 +32,38 @@ describe('showEvent', () => {
       ...{ type: 'incident', at: 0, generation: 2, host: 'host-b', failure: 'TrainerFailed' },
       ...{ message: 'exit code 1', decision: 'same hosts again', iterationsLost: 7 },
     });
-    expect(shown).toBe('! train    generation 2: TrainerFailed on host-b: exit code 1, same hosts again, 7 iterations lost');
+    expect(shown).toBe(
+      '! train    generation 2: TrainerFailed on host-b: exit code 1, same hosts again, 7 iterations lost',
+    );
   });
 });
 
 describe('showProgress', () => {
-  const event = { type: 'progress', stage: 'train', host: 'host-b', done: 150, total: 300, loss: 0.1234, etaSeconds: 30, message: 'training' } as const;
+  const event = {
+    type: 'progress',
+    stage: 'train',
+    host: 'host-b',
+    done: 150,
+    total: 300,
+    loss: 0.1234,
+    etaSeconds: 30,
+    message: 'training',
+  } as const;
 
   test('is a plain line without a terminal', () => {
     expect(showProgress(event)).toBe('  train    150/300  loss 0.1234  30 s left  training (host-b)');
+  });
+
+  test('shows bytes of a transfer as a share', () => {
+    const bytes = {
+      type: 'progress',
+      stage: 'fetch',
+      host: 'host-a',
+      done: 2_702_221,
+      total: 5_404_442,
+      message: 'stores data',
+    } as const;
+    expect(showProgress(bytes)).toBe('  fetch    50.0 %  stores data (host-a)');
   });
 
   test('has a bar on a terminal and never more than its width', () => {
@@ -51,20 +80,43 @@ describe('showCommand', () => {
       env: { PYTHONPATH: { hole: 'trainerHome' } },
       cwd: { hole: 'work' },
     } as const;
-    expect(showCommand(command)).toBe("PYTHONPATH={trainerHome} torchrun --node_rank {nodeRank} '[[1, 2]]' '{work}/a b'");
+    expect(showCommand(command)).toBe(
+      "PYTHONPATH={trainerHome} torchrun --node_rank {nodeRank} '[[1, 2]]' '{work}/a b'",
+    );
   });
 });
 
 describe('lists', () => {
   test('runs stand in columns', () => {
-    const run = { runId: 'r-1', name: 'r', model: 'm', status: 'running', stage: 'train', iteration: 20, hosts: ['a', 'b'], specDigest: '' };
+    const run = {
+      runId: 'r-1',
+      name: 'r',
+      model: 'm',
+      status: 'running',
+      stage: 'train',
+      iteration: 20,
+      hosts: ['a', 'b'],
+      specDigest: '',
+    };
     const shown = showRuns([{ ...run, startedAt: '2026-01-02T03:04:05.678Z', endedAt: null }]);
     expect(shown.split('\n')[1]).toBe('r-1  running  train  20         2026-01-02 03:04:05  -     a, b');
   });
 
   test('a host says whether its agent is heard and who holds it', () => {
-    const facts = { name: 'host-a', address: '127.0.0.1', machineId: '', bootId: '', npus: 1, runtime: 'cpu', agentPid: 42, agentStartedAt: '', version: '' } as const;
-    const shown = showHosts([{ facts, live: false, fence: 3, owner: { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 } }]);
+    const facts = {
+      name: 'host-a',
+      address: '127.0.0.1',
+      machineId: '',
+      bootId: '',
+      npus: 1,
+      runtime: 'cpu',
+      agentPid: 42,
+      agentStartedAt: '',
+      version: '',
+    } as const;
+    const shown = showHosts([
+      { facts, live: false, fence: 3, owner: { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 } },
+    ]);
     expect(shown).toContain('host-a  silent  1     cpu      127.0.0.1  42   3      run/r/train (generation 2)');
   });
 });

@@ -43,7 +43,10 @@ describe('resolvePlace', () => {
 
   test('takes the environment before a state file', async () => {
     writeState(join(root, '.anneal'));
-    const place = await resolvePlace({ env: { TEMPORAL_ADDRESS: 'b:2', TEMPORAL_NAMESPACE: 'n', ANNEAL_CLUSTER: 'c' }, cwd: root });
+    const place = await resolvePlace({
+      env: { TEMPORAL_ADDRESS: 'b:2', TEMPORAL_NAMESPACE: 'n', ANNEAL_CLUSTER: 'c' },
+      cwd: root,
+    });
     expect(place).toMatchObject({ address: 'b:2', source: 'environment', cluster: 'c', namespace: 'n' });
   });
 

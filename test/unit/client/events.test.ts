@@ -1,6 +1,6 @@
 /** From two looks at a run to what happened between them. */
 import { describe, expect, test } from 'vitest';
-import { eventsBetween, type Snapshot } from '../../../src/client/events.js';
+import { eventsBetween, remember, type Snapshot } from '../../../src/client/events.js';
 import { RateWindow } from '../../../src/client/rate.js';
 import type { StageState, StageStatus } from '../../../src/contract/messages.js';
 import type { TrainProgress } from '../../../src/contract/activities.js';
@@ -8,11 +8,15 @@ import { STAGE_NAMES } from '../../../src/plan/plan.js';
 
 const order: readonly StageStatus[] = ['waiting', 'running', 'done'];
 
-function snapshot(statuses: readonly StageStatus[], rest: Partial<Snapshot> & { outcome?: Snapshot['state']['outcome']; note?: string } = {}): Snapshot {
+function snapshot(
+  statuses: readonly StageStatus[],
+  rest: Partial<Snapshot> & { outcome?: Snapshot['state']['outcome']; note?: string } = {},
+): Snapshot {
   const { outcome = 'running', note = '', ...more } = rest;
   const stages = STAGE_NAMES.map((stage, index): StageState => {
     const status = statuses[index] ?? 'waiting';
-    const times = order.indexOf(status) < 1 ? {} : { startedAt: 1_000, ...(status === 'done' ? { endedAt: 4_500 } : {}) };
+    const times =
+      order.indexOf(status) < 1 ? {} : { startedAt: 1_000, ...(status === 'done' ? { endedAt: 4_500 } : {}) };
     return { stage, status, hosts: ['host-a'], note: status === 'running' ? note : '', ...times };
   });
   return { state: { runId: 'r', name: 'r', cluster: 'c', stages, iterations: 300, outcome }, ...more };
@@ -56,7 +60,9 @@ describe('eventsBetween', () => {
   });
 
   test('a done stage says how long it took', () => {
-    expect(eventsBetween(snapshot(['running']), snapshot(['done']))).toMatchObject([{ type: 'stage-done', seconds: 3.5 }]);
+    expect(eventsBetween(snapshot(['running']), snapshot(['done']))).toMatchObject([
+      { type: 'stage-done', seconds: 3.5 },
+    ]);
   });
 
   test('a failed stage is told with its note', () => {
@@ -67,19 +73,47 @@ describe('eventsBetween', () => {
   test('progress of the training comes once for each iteration, and again after a roll-back', () => {
     const at = (iteration: number, generation = 1): Snapshot =>
       snapshot(['done', 'done', 'done', 'running'], { training: { ...training, iteration, generation } });
-    expect(eventsBetween(at(20), at(21))).toMatchObject([{ type: 'progress', stage: 'train', done: 21, total: 300, loss: 0.5, host: 'host-b' }]);
+    expect(eventsBetween(at(20), at(21))).toMatchObject([
+      { type: 'progress', stage: 'train', done: 21, total: 300, loss: 0.5, host: 'host-b' },
+    ]);
     expect(eventsBetween(at(21), at(21))).toEqual([]);
     expect(types(at(21, 1), at(21, 2))).toEqual(['progress train']);
   });
 
+  test('an older number of a node that does not report iterations is no progress, also when the other is heard again', () => {
+    const at = (change: Partial<TrainProgress>): Snapshot =>
+      snapshot(['done', 'done', 'done', 'running'], { training: { ...training, ...change } });
+    const silent = at({ host: 'host-a', iteration: 0, phase: 'shipping' });
+    expect(eventsBetween(at({ iteration: 97 }), silent)).toEqual([]);
+    expect(eventsBetween(remember(at({ iteration: 97 }), silent), at({ iteration: 97 }))).toEqual([]);
+    expect(eventsBetween(remember(at({ iteration: 97 }), silent), at({ iteration: 98 }))).toMatchObject([{ done: 98 }]);
+  });
+
   test('progress of a shorter stage is that of the stage that runs', () => {
     const after = snapshot(['running'], { stageProgress: { host: 'host-a', message: 'reads', done: 5, total: 10 } });
-    expect(eventsBetween(snapshot(['running']), after)).toMatchObject([{ type: 'progress', stage: 'fetch', done: 5, total: 10, message: 'reads' }]);
+    expect(eventsBetween(snapshot(['running']), after)).toMatchObject([
+      { type: 'progress', stage: 'fetch', done: 5, total: 10, message: 'reads' },
+    ]);
   });
 
   test('each incident is told once', () => {
-    const incident = { at: 1, generation: 1, host: 'host-a', failure: 'TrainerFailed', message: 'm', decision: 'd', iterationsLost: 7 };
-    const gang = { generation: 2, hosts: [], committedIteration: 0, iterations: 300, phase: 'training', incidents: [incident] } as const;
+    const incident = {
+      at: 1,
+      generation: 1,
+      host: 'host-a',
+      failure: 'TrainerFailed',
+      message: 'm',
+      decision: 'd',
+      iterationsLost: 7,
+    };
+    const gang = {
+      generation: 2,
+      hosts: [],
+      committedIteration: 0,
+      iterations: 300,
+      phase: 'training',
+      incidents: [incident],
+    } as const;
     const before = snapshot(['done', 'done', 'done', 'running'], { gang: { ...gang, incidents: [] } });
     const after = { ...before, gang };
     expect(eventsBetween(before, after)).toMatchObject([{ type: 'incident', iterationsLost: 7 }]);
@@ -87,9 +121,19 @@ describe('eventsBetween', () => {
   });
 
   test('waiting is told when its reason changes, not at every look', () => {
-    const gang = { generation: 1, hosts: [], committedIteration: 0, iterations: 300, phase: 'waiting for hosts', incidents: [] } as const;
+    const gang = {
+      generation: 1,
+      hosts: [],
+      committedIteration: 0,
+      iterations: 300,
+      phase: 'waiting for hosts',
+      incidents: [],
+    } as const;
     const waiting = (note: string): Snapshot => snapshot(['done', 'done', 'done', 'running'], { gang, note });
-    expect(eventsBetween(undefined, waiting('2 of 3 hosts')).at(-1)).toEqual({ type: 'waiting', for: 'train: 2 of 3 hosts' });
+    expect(eventsBetween(undefined, waiting('2 of 3 hosts')).at(-1)).toEqual({
+      type: 'waiting',
+      for: 'train: 2 of 3 hosts',
+    });
     expect(eventsBetween(waiting('2 of 3 hosts'), waiting('2 of 3 hosts'))).toEqual([]);
     expect(types(waiting('2 of 3 hosts'), waiting('1 of 3 hosts'))).toEqual(['waiting']);
   });

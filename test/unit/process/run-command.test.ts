@@ -123,9 +123,8 @@ test('a command that takes longer than it may is ended and says so', async () =>
 
 test('what a command leaves in the background is ended with it, and does not delay its end', async () => {
   const sleep = `sleep 618.${randomInt(1_000_000)}`;
-  await runCommand(
-    bash(`sleep 614 & setsid sleep 615 & (env -i ${sleep} > began &); while [ ! -e began ]; do :; done`),
-  );
+  const orphan = `(env -i bash -c 'echo > began; exec ${sleep}' &)`;
+  await runCommand(bash(`sleep 614 & setsid sleep 615 & ${orphan}; while [ ! -e began ]; do :; done`));
   expect(markedProcesses(marker)).toEqual([]);
   expect(pidOf(sleep)).toBeUndefined();
 });

@@ -18,11 +18,29 @@ const facts: RunFacts = {
     ],
   },
   result: {
-    ...{ runId: 'digits-1', outcome: 'promoted', baseAccuracy: 0.1, accuracy: 0.968, weightsDigest: 'abc', promotion: 3, stages: [] },
+    ...{
+      runId: 'digits-1',
+      outcome: 'promoted',
+      baseAccuracy: 0.1,
+      accuracy: 0.968,
+      weightsDigest: 'abc',
+      promotion: 3,
+      stages: [],
+    },
     published: { prefix: 'artifacts/x/', manifestKey: 'artifacts/x.json', digest: 'x' },
   },
   store: '/state/store',
-  incidents: [{ at: 0, generation: 1, host: 'host-a', failure: 'TrainerFailed', message: 'm', decision: 'again', iterationsLost: 7 }],
+  incidents: [
+    {
+      at: 0,
+      generation: 1,
+      host: 'host-a',
+      failure: 'TrainerFailed',
+      message: 'm',
+      decision: 'again',
+      iterationsLost: 7,
+    },
+  ],
 };
 
 describe('textReport', () => {

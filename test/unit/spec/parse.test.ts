@@ -25,7 +25,9 @@ function refusalsOf(document: unknown): readonly Refusal[] {
 describe('a spec that is right', () => {
   test('gets its defaults', () => {
     const checked = checkSpec(good);
-    expect(checked).toMatchObject({ spec: { checkpoint: { keep: 2 }, evaluation: { heldOutFraction: 0.2 }, training: { seed: 1234 } } });
+    expect(checked).toMatchObject({
+      spec: { checkpoint: { keep: 2 }, evaluation: { heldOutFraction: 0.2 }, training: { seed: 1234 } },
+    });
   });
 
   test('is not changed by the check', () => {
@@ -45,7 +47,9 @@ describe('relative sources', () => {
     ['file://./a%20b', 'file:///specs/mine/a%20b'],
     ['file:///abs/set', 'file:///abs/set'],
   ])('%s beside /specs/mine/run.yaml is %s', (uri, expected) => {
-    expect(checkSpec(withUri(uri), { folder: '/specs/mine' })).toMatchObject({ spec: { data: { source: { uri: expected } } } });
+    expect(checkSpec(withUri(uri), { folder: '/specs/mine' })).toMatchObject({
+      spec: { data: { source: { uri: expected } } },
+    });
   });
 
   test('are refused where no file gives them a folder', () => {
@@ -61,8 +65,18 @@ describe('relative sources', () => {
 
 describe('refusals', () => {
   test('have path, value, rule and remedy, all at once and in order of their paths', () => {
-    const found = refusalsOf({ ...good, name: 'No Good', training: { ...good.training, iterations: 0, learningRate: 'fast' }, publish: {} });
-    expect(found.map(({ path }) => path)).toEqual(['name', 'publish.model', 'training.iterations', 'training.learningRate']);
+    const found = refusalsOf({
+      ...good,
+      name: 'No Good',
+      training: { ...good.training, iterations: 0, learningRate: 'fast' },
+      publish: {},
+    });
+    expect(found.map(({ path }) => path)).toEqual([
+      'name',
+      'publish.model',
+      'training.iterations',
+      'training.learningRate',
+    ]);
     for (const { rule, remedy } of found) {
       expect(rule).toMatch(/^must /);
       expect(remedy).toMatch(/^[A-Z].*[.?]/);
@@ -92,14 +106,20 @@ describe('refusals', () => {
   });
 
   test('a password in an address is not repeated', () => {
-    const [found] = refusalsOf({ ...good, data: { source: { uri: 'https://me:hunter2@host/x', files: [{ path: 'a' }] } } });
+    const [found] = refusalsOf({
+      ...good,
+      data: { source: { uri: 'https://me:hunter2@host/x', files: [{ path: 'a' }] } },
+    });
     expect(JSON.stringify(found)).not.toContain('hunter2');
   });
 
-  test.each(['../a', 'a/../../b', '/etc/passwd', 'a\\..\\..\\b'])('a path that leaves its root is refused: %s', (path) => {
-    const found = refusalsOf({ ...good, data: { source: { uri: 'https://host/x', files: [{ path }] } } });
-    expect(found.map((one) => one.path)).toEqual(['data.source.files.0.path']);
-  });
+  test.each(['../a', 'a/../../b', '/etc/passwd', 'a\\..\\..\\b'])(
+    'a path that leaves its root is refused: %s',
+    (path) => {
+      const found = refusalsOf({ ...good, data: { source: { uri: 'https://host/x', files: [{ path }] } } });
+      expect(found.map((one) => one.path)).toEqual(['data.source.files.0.path']);
+    },
+  );
 
   test('keys of JavaScript objects do no harm', () => {
     const document = JSON.parse('{"__proto__": {"x": 1}, "constructor": 2}') as unknown;
@@ -115,7 +135,10 @@ describe('files', () => {
   };
 
   test('a syntax error names its line and column', () => {
-    expect(parse('version: 1\nname: [a\n')[0]).toMatchObject({ line: 3, rule: expect.stringContaining('line 3, column 1') as unknown });
+    expect(parse('version: 1\nname: [a\n')[0]).toMatchObject({
+      line: 3,
+      rule: expect.stringContaining('line 3, column 1') as unknown,
+    });
   });
 
   test('a refusal names the line of its field, a missing field that of its group', () => {
@@ -135,7 +158,13 @@ describe('files', () => {
   });
 
   test('a document of aliases that would fill the memory is refused', () => {
-    const levels = Array.from({ length: 12 }, (_, level) => `l${String(level)}: &l${String(level)} [${Array(10).fill(level === 0 ? 'x' : `*l${String(level - 1)}`).join(', ')}]`);
+    const levels = Array.from(
+      { length: 12 },
+      (_, level) =>
+        `l${String(level)}: &l${String(level)} [${Array(10)
+          .fill(level === 0 ? 'x' : `*l${String(level - 1)}`)
+          .join(', ')}]`,
+    );
     expect(parse(levels.join('\n')).length).toBeGreaterThan(0);
   });
 

@@ -1,0 +1,17 @@
+/** What one attempt at a node's training works with; launch, observation and judgement share it. */
+import type { Backend } from '../../backends/backend.js';
+import type { TrainRankInput } from '../../contract/activities.js';
+import type { Plan } from '../../plan/plan.js';
+import type { HostDeps } from './deps.js';
+import type { SaveShipper } from './save-shipper.js';
+import type { TrainerLog } from './trainer-log.js';
+
+export interface RankWork {
+  readonly deps: HostDeps;
+  readonly input: TrainRankInput;
+  readonly plan: Plan;
+  readonly backend: Backend;
+  readonly dir: string;
+  readonly log: TrainerLog;
+  readonly shipper: SaveShipper;
+}

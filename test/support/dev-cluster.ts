@@ -1,0 +1,169 @@
+/** A whole `anneal dev` for one test file: real processes of the built command, in a folder and on ports of their own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync, closeSync, readFileSync } from 'node:fs';
+import { mkdtemp, realpath } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { readDevState, type DevState } from '../../src/client/dev-state.js';
+import { Anneal } from '../../src/client/index.js';
+import { FolderStore } from '../../src/storage/folder-store.js';
+import { processesOf } from './folder-processes.mjs';
+import { REPOSITORY } from './small-run.js';
+import { freePort } from './temporal.js';
+import { until } from './until.js';
+
+const COMMAND = join(REPOSITORY, 'bin', 'anneal.mjs');
+const GUARD = join(import.meta.dirname, 'folder-guard.mjs');
+/** On two busy cores Temporal, a worker and two agents need half a minute. */
+const START_LIMIT_MS = 120_000;
+const STOP_LIMIT_MS = 60_000;
+
+export interface Answer {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class DevCluster {
+  /** Everything of this cluster lies below it, and every process of it names it. */
+  readonly root: string;
+  readonly anneal: Anneal;
+  readonly #dev: ChildProcess;
+  readonly #guard: ChildProcess;
+
+  private constructor(root: string, anneal: Anneal, dev: ChildProcess, guard: ChildProcess) {
+    this.root = root;
+    this.anneal = anneal;
+    this.#dev = dev;
+    this.#guard = guard;
+  }
+
+  /** Resolves when the server answers and all agents are known to the pool. */
+  static async start({ agents }: { readonly agents: number }): Promise<DevCluster> {
+    const root = await realpath(await mkdtemp(join(tmpdir(), 'anneal-e2e-')));
+    const guard = startGuard(root);
+    try {
+      const dev = await startDev(root, agents);
+      const anneal = await until('the server of the dev cluster answers', START_LIMIT_MS, () => {
+        if (hasEnded(dev)) throw new Error(`"anneal dev" has ended: ${readFileSync(join(root, 'dev.log'), 'utf8')}`);
+        const state = readDevState(stateOf(root));
+        if (state === undefined || state.children.length < agents + 2) return undefined;
+        return Anneal.connect({ stateDir: stateOf(root) }).catch(() => undefined);
+      });
+      const cluster = new DevCluster(root, anneal, dev, guard);
+      await cluster.hostsLive(agents);
+      return cluster;
+    } catch (error) {
+      await endGuard(guard);
+      throw error;
+    }
+  }
+
+  get stateDir(): string {
+    return stateOf(this.root);
+  }
+
+  get storeFolder(): string {
+    return join(this.stateDir, 'store');
+  }
+
+  get store(): FolderStore {
+    return new FolderStore(this.storeFolder);
+  }
+
+  get state(): DevState {
+    const state = readDevState(this.stateDir);
+    if (state === undefined) throw new Error(`There is no state of a dev in ${this.stateDir}.`);
+    return state;
+  }
+
+  /** What the dev itself has said so far. */
+  get said(): string {
+    return readFileSync(join(this.root, 'dev.log'), 'utf8');
+  }
+
+  workRoot(host: string): string {
+    return join(this.stateDir, 'hosts', host, 'work');
+  }
+
+  /** The process that the dev keeps under this name now: `temporal`, `worker`, `host-a`, ... */
+  pidOf(name: string): number {
+    const child = this.state.children.find((one) => one.name === name);
+    if (child === undefined) throw new Error(`The dev keeps no process "${name}" at this moment.`);
+    return child.pid;
+  }
+
+  async hostsLive(count: number): Promise<void> {
+    await until(`${String(count)} hosts are live`, START_LIMIT_MS, async () => {
+      const hosts = await this.anneal.hosts.list().catch(() => []);
+      return hosts.filter(({ live }) => live).length >= count || undefined;
+    });
+  }
+
+  /** Runs `anneal` as a user would who names the state folder; never throws for its exit code. */
+  async cli(...args: readonly string[]): Promise<Answer> {
+    return annealCommand(...args, '--state-dir', this.stateDir);
+  }
+
+  /** Ends everything as Ctrl-C does, then by force; returns what the dev itself had left. */
+  async stop(): Promise<readonly string[]> {
+    try {
+      await this.anneal.close();
+      if (!hasEnded(this.#dev)) {
+        this.#dev.kill('SIGINT');
+        await once(this.#dev, 'exit', { signal: AbortSignal.timeout(STOP_LIMIT_MS) });
+      }
+      return processesOf(this.root, [this.#guard.pid ?? 0]).map(
+        ({ pid, command }) => `${String(pid)} ${command.join(' ')}`,
+      );
+    } finally {
+      await endGuard(this.#guard);
+    }
+  }
+}
+
+/** Runs the built command in the repository's environment, free of settings that would send it elsewhere. */
+export async function annealCommand(...args: readonly string[]): Promise<Answer> {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [COMMAND, ...args], {
+    env: cleanEnvironment(),
+    extendEnv: false,
+    cwd: tmpdir(),
+    reject: false,
+    timeout: 60_000,
+  });
+  return { code: exitCode ?? -1, stdout, stderr };
+}
+
+export function cleanEnvironment(): Record<string, string> {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|ANNEAL|VITEST|NODE_OPTIONS)/.test(name));
+  return Object.fromEntries(kept.filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+const stateOf = (root: string): string => join(root, 'state');
+
+async function startDev(root: string, agents: number): Promise<ChildProcess> {
+  const log = openSync(join(root, 'dev.log'), 'a');
+  const port = await freePort();
+  const args = [COMMAND, 'dev', '--state-dir', stateOf(root), '--agents', String(agents), '--port', String(port)];
+  const dev = spawn(process.execPath, args, { cwd: root, env: cleanEnvironment(), stdio: ['ignore', log, log] });
+  closeSync(log);
+  return dev;
+}
+
+/** Set `ANNEAL_E2E_KEEP` to look at the folder afterwards. */
+function startGuard(root: string): ChildProcess {
+  const keep = process.env['ANNEAL_E2E_KEEP'] === undefined ? [] : ['keep'];
+  return spawn(process.execPath, [GUARD, root, ...keep], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
+}
+
+async function endGuard(guard: ChildProcess): Promise<void> {
+  if (hasEnded(guard)) return;
+  guard.stdin?.end();
+  await once(guard, 'exit', { signal: AbortSignal.timeout(STOP_LIMIT_MS) });
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}

@@ -1,0 +1,31 @@
+/**
+ * Outlives a test file, however that dies, and cleans up behind it: when its standard input closes, it kills every process that
+ * works on the folder and removes the folder. `node folder-guard.mjs FOLDER [keep]`
+ */
+import { rmSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { processesOf } from './folder-processes.mjs';
+
+/** A killed `anneal dev` cannot start a child anew, but a child may be starting one of its own: so a few rounds, not one. */
+const ROUNDS = 200;
+
+const [folder = '', keep] = process.argv.slice(2);
+if (folder.length < 6) throw new Error(`"${folder}" is too short a folder: what mentions it is killed.`);
+// A Ctrl-C reaches the whole group; the guard is what must be left.
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => undefined);
+
+process.stdin.resume();
+await new Promise((resolve) => process.stdin.once('close', resolve));
+for (let round = 0; round < ROUNDS; round += 1) {
+  const living = processesOf(folder);
+  if (living.length === 0) break;
+  for (const { pid } of living) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // Gone in between.
+    }
+  }
+  await pause(50);
+}
+if (keep === undefined) rmSync(folder, { recursive: true, force: true });

@@ -1,0 +1,65 @@
+/** What a run has left in the store and on its hosts, as a test reads it: files, facts and plans, no engine in between. */
+import { open, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StageResult } from '../../src/contract/activities.js';
+import type { Plan } from '../../src/plan/plan.js';
+import type { RunFact } from '../../src/plan/run-log.js';
+import type { DevCluster } from './dev-cluster.js';
+
+/** Relative paths of all files below a folder, sorted; empty when there is none. */
+export async function filesBelow(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort();
+}
+
+export async function readPlan({ storeFolder }: DevCluster, runId: string): Promise<Plan> {
+  return JSON.parse(await readFile(join(storeFolder, 'runs', runId, 'plan.json'), 'utf8')) as Plan;
+}
+
+/** The run's log, oldest first. */
+export async function readLog({ storeFolder }: DevCluster, runId: string): Promise<readonly RunFact[]> {
+  const folder = join(storeFolder, 'runs', runId, 'log');
+  const names = (await filesBelow(folder)).filter((name) => name.endsWith('.json'));
+  return Promise.all(names.map(async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as RunFact));
+}
+
+type Commit = Extract<RunFact, { fact: 'commit' }>;
+export async function commitsOf(cluster: DevCluster, runId: string): Promise<readonly Commit[]> {
+  return (await readLog(cluster, runId)).filter((fact) => fact.fact === 'commit');
+}
+
+interface ResumeRecord {
+  readonly runId: string;
+  readonly result: StageResult;
+}
+
+/** Takes the resume points away whose result holds this artifact, as if nobody had made it yet. Returns how many they were. */
+export async function forget({ storeFolder }: DevCluster, artifact: keyof StageResult['artifacts']): Promise<number> {
+  const folder = join(storeFolder, 'resume');
+  let forgotten = 0;
+  for (const key of await readdir(folder)) {
+    const [name] = await readdir(join(folder, key));
+    if (name === undefined) continue;
+    const { result } = JSON.parse(await readFile(join(folder, key, name), 'utf8')) as ResumeRecord;
+    if (!(artifact in result.artifacts)) continue;
+    await rm(join(folder, key), { recursive: true });
+    forgotten += 1;
+  }
+  return forgotten;
+}
+
+/** Turns one bit over in the middle of a file, in place, as a bad disk does. */
+export async function flipByte(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const { size } = await file.stat();
+    const at = Math.floor(size / 2);
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);
+    await file.write(Buffer.from([(buffer[0] ?? 0) ^ 1]), 0, 1, at);
+  } finally {
+    await file.close();
+  }
+}

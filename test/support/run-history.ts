@@ -1,0 +1,37 @@
+/** What Temporal recorded of a run: the truth about which activities were asked of whom, with their inputs. */
+import { Client, Connection } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+
+export interface AskedActivity {
+  readonly type: string;
+  readonly queue: string;
+  readonly input: unknown;
+}
+
+/** Opens a plain Temporal client for the length of `use`. */
+export async function withTemporal<T>(address: string, use: (client: Client) => Promise<T>): Promise<T> {
+  const connection = await Connection.connect({ address });
+  try {
+    return await use(new Client({ connection }));
+  } finally {
+    await connection.close();
+  }
+}
+
+/** The activities that a workflow scheduled, oldest first. Local ones are not among them. */
+export async function activitiesOf(address: string, workflowId: string): Promise<readonly AskedActivity[]> {
+  return withTemporal(address, async (client) => {
+    const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
+    return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: asked }) => {
+      if (asked == null) return [];
+      const payload = asked.input?.payloads?.[0];
+      return [
+        {
+          type: asked.activityType?.name ?? '',
+          queue: asked.taskQueue?.name ?? '',
+          input: payload == null ? undefined : defaultPayloadConverter.fromPayload(payload),
+        },
+      ];
+    });
+  });
+}
