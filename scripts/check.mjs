@@ -12,6 +12,7 @@ const tool = (path) => join(root, 'node_modules', path);
 /** @type {readonly { name: string, command: readonly string[] }[]} */
 const checks = [
   { name: 'types', command: [node, tool('typescript/bin/tsc'), '-p', 'tsconfig.json'] },
+  { name: 'script types', command: [node, tool('typescript/bin/tsc'), '-p', 'scripts/tsconfig.json'] },
   { name: 'lint', command: [node, tool('eslint/bin/eslint.js'), '.', '--max-warnings', '0'] },
   { name: 'format', command: [node, tool('prettier/bin/prettier.cjs'), '--check', '--log-level', 'warn', '.'] },
   { name: 'arrows', command: [node, tool('dependency-cruiser/bin/dependency-cruise.mjs'), 'src', 'scripts', 'bin'] },

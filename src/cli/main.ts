@@ -112,6 +112,20 @@ withWhere(command('hosts', 'Show the hosts of the cluster and who holds them.', 
   .option('--json', 'as JSON')
   .action(async (flags: Read) => run((await import('./commands/hosts.js')).hosts(flags)));
 
+withWhere(
+  command(
+    'report',
+    'Say what a run did: stages, times, accuracy, incidents, where everything lies.',
+    'anneal report digits-1 --markdown',
+  ),
+)
+  .argument('<run>', 'the id of the run')
+  .option('--markdown', 'as Markdown')
+  .option('--json', 'as JSON')
+  .action(async (runId: string, flags: Read & { markdown?: boolean }) =>
+    run((await import('./commands/report.js')).report(runId, flags)),
+  );
+
 command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal schema > anneal.schema.json').action(
   async () => {
     (await import('./commands/schema.js')).schema();

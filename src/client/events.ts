@@ -38,7 +38,8 @@ export interface Snapshot {
   readonly state: RunState;
   readonly gang?: GangState;
   readonly training?: TrainProgress;
-  readonly stageProgress?: StageProgress;
+  /** Of the shorter stages that run at this moment. */
+  readonly stages: Readonly<Partial<Record<StageName, StageProgress>>>;
 }
 
 /** What happened between two looks, oldest first; without a first look, everything that the run has been through. */
@@ -106,30 +107,20 @@ function waitReason({ state, gang }: Snapshot): string | undefined {
 
 function progressEvents(before: Snapshot | undefined, after: Snapshot): readonly RunEvent[] {
   if (after.state.outcome !== 'running') return [];
-  const running = after.state.stages.find(({ status }) => status === 'running');
-  if (running === undefined) return [];
-  const { training, stageProgress } = after;
-  if (running.stage === 'train' && training !== undefined) {
-    const last = before?.training;
-    if (
-      last?.iteration === training.iteration &&
-      last.phase === training.phase &&
-      last.generation === training.generation
-    )
-      return [];
-    const { host, iteration, iterations, loss, phase } = training;
-    return [
-      {
-        type: 'progress',
-        stage: 'train',
-        host,
-        done: iteration,
-        total: iterations,
-        ...(loss === undefined ? {} : { loss }),
-        message: phase,
-      },
-    ];
-  }
-  if (stageProgress === undefined || JSON.stringify(stageProgress) === JSON.stringify(before?.stageProgress)) return [];
-  return [{ type: 'progress', stage: running.stage, ...stageProgress }];
+  return after.state.stages.flatMap(({ stage, status }): readonly RunEvent[] => {
+    if (status !== 'running') return [];
+    if (stage === 'train' && after.training !== undefined) return trainingEvents(before?.training, after.training);
+    const heard = after.stages[stage];
+    const isNew = heard !== undefined && JSON.stringify(heard) !== JSON.stringify(before?.stages[stage]);
+    return isNew ? [{ type: 'progress', stage, ...heard }] : [];
+  });
+}
+
+function trainingEvents(before: TrainProgress | undefined, after: TrainProgress): readonly RunEvent[] {
+  const { host, iteration, iterations, loss, phase, generation } = after;
+  if (before?.iteration === iteration && before.phase === phase && before.generation === generation) return [];
+  const lossIfKnown = loss === undefined ? {} : { loss };
+  return [
+    { type: 'progress', stage: 'train', host, done: iteration, total: iterations, ...lossIfKnown, message: phase },
+  ];
 }

@@ -23,7 +23,7 @@ export {
   ServerUnreachableError,
   SpecRefusedError,
 } from './errors.js';
-export type { RunEvent } from './events.js';
+export type { RunEvent, Snapshot } from './events.js';
 export type { RunListing } from './run-list.js';
 export type { RunHandle, StartOptions } from './runs.js';
 export type { WatchOptions } from './watch.js';

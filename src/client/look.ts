@@ -1,9 +1,10 @@
 /** One look at a run: what its workflows answer, and what its running activities last said. Writes nothing. */
 import { type Client, WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
-import type { StageProgress, TrainProgress } from '../contract/activities.js';
+import type { IoActivities, NpuActivities, StageProgress, TrainProgress } from '../contract/activities.js';
 import { type FineTuneResult, type GangState, QUERIES, type RunState } from '../contract/messages.js';
 import { runWorkflowId, trainWorkflowId } from '../contract/names.js';
+import type { StageName } from '../plan/plan.js';
 import { RunNotFoundError } from './errors.js';
 import type { Snapshot } from './events.js';
 import { isNobodyToAsk } from './grpc.js';
@@ -27,18 +28,18 @@ export async function lookAt(client: Client, runId: string): Promise<Look> {
   if (state === undefined) return { running };
   const train = state.stages.find(({ stage }) => stage === 'train');
   // A reused training has no gang of its own, and one that has not begun has none yet.
-  const hasGang =
-    train !== undefined && (train.status === 'running' || train.status === 'done' || train.status === 'failed');
+  const hasGang = train !== undefined && ['running', 'done', 'failed'].includes(train.status);
   const gang = hasGang ? await ask<GangState>(client, trainWorkflowId(runId), QUERIES.gang) : undefined;
-  const training = running && train?.status === 'running' ? await trainingProgress(client, runId) : undefined;
-  const stageProgress = running ? heartbeats(description).find(isStageProgress) : undefined;
+  const said = running ? wordsOf(description) : [];
+  if (running && train?.status === 'running') said.push(...(await gangWords(client, runId)));
+  const training = furthest(said.map(({ details }) => details).filter(isTrainProgress));
   return {
     running,
     snapshot: {
       state,
       ...(gang === undefined ? {} : { gang }),
       ...(training === undefined ? {} : { training }),
-      ...(stageProgress === undefined ? {} : { stageProgress }),
+      stages: progressByStage(said),
     },
   };
 }
@@ -80,26 +81,53 @@ async function endedState(
   return { runId, name: runId, cluster: '', stages: result.stages, iterations: 0, outcome: result.outcome };
 }
 
-/** What the trainer that reports iterations last said: of all nodes the one that is furthest and knows a loss. */
-async function trainingProgress(client: Client, runId: string): Promise<TrainProgress | undefined> {
-  let description: WorkflowExecutionDescription;
-  try {
-    description = await limited(client, () => client.workflow.getHandle(trainWorkflowId(runId)).describe());
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    throw error;
-  }
-  return heartbeats(description)
-    .filter(isTrainProgress)
-    .sort((a, b) => Number(b.loss !== undefined) - Number(a.loss !== undefined) || b.iteration - a.iteration)[0];
+/** What a running activity last said. */
+interface Words {
+  readonly activity: string;
+  readonly details: unknown;
 }
 
-/** The last words of everything that runs, of whatever shape. */
-function heartbeats(description: WorkflowExecutionDescription): readonly unknown[] {
-  return (description.raw.pendingActivities ?? []).flatMap(({ heartbeatDetails }) => {
+async function gangWords(client: Client, runId: string): Promise<readonly Words[]> {
+  try {
+    return wordsOf(await limited(client, () => client.workflow.getHandle(trainWorkflowId(runId)).describe()));
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return [];
+    throw error;
+  }
+}
+
+function wordsOf(description: WorkflowExecutionDescription): Words[] {
+  return (description.raw.pendingActivities ?? []).flatMap(({ activityType, heartbeatDetails }) => {
     const payload = heartbeatDetails?.payloads?.[0];
-    return payload ? [defaultPayloadConverter.fromPayload<unknown>(payload)] : [];
+    if (!payload) return [];
+    return [{ activity: activityType?.name ?? '', details: defaultPayloadConverter.fromPayload<unknown>(payload) }];
   });
+}
+
+/** Which stage an activity works for; activities that are not named here say nothing to a watcher. */
+const STAGE_OF_ACTIVITY: Readonly<Record<string, StageName>> = {
+  fetchSource: 'fetch',
+  convertModel: 'convert',
+  prepareData: 'prepare',
+  stageIn: 'train',
+  publishModel: 'publish',
+  evaluateModel: 'evaluate',
+} satisfies Partial<Record<keyof (IoActivities & NpuActivities), StageName>>;
+
+function progressByStage(said: readonly Words[]): Snapshot['stages'] {
+  return Object.fromEntries(
+    said.flatMap(({ activity, details }) => {
+      const stage = STAGE_OF_ACTIVITY[activity];
+      return stage !== undefined && isStageProgress(details) ? [[stage, details]] : [];
+    }),
+  );
+}
+
+/** Only the node that holds the last rank knows iteration and loss; the others know the last save. */
+function furthest(reports: readonly TrainProgress[]): TrainProgress | undefined {
+  return reports.toSorted(
+    (a, b) => Number(b.loss !== undefined) - Number(a.loss !== undefined) || b.iteration - a.iteration,
+  )[0];
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object';

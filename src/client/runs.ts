@@ -13,7 +13,7 @@ import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contra
 import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
 import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
-import type { RunEvent } from './events.js';
+import type { RunEvent, Snapshot } from './events.js';
 import { describeRun, lookAt } from './look.js';
 import { listRuns, type RunListing } from './run-list.js';
 import { watchRun, type WatchOptions } from './watch.js';
@@ -133,7 +133,12 @@ export class RunHandle {
 
   /** What the run does now; undefined while no control worker is there to tell. */
   async state(): Promise<RunState | undefined> {
-    return (await lookAt(this.#client, this.runId)).snapshot?.state;
+    return (await this.snapshot())?.state;
+  }
+
+  /** As `state`, with the gang, its incidents, and what the running activities last said. */
+  async snapshot(): Promise<Snapshot | undefined> {
+    return (await lookAt(this.#client, this.runId)).snapshot;
   }
 
   /** What happened so far and what happens, to the end. */

@@ -74,12 +74,15 @@ describe('a first run', () => {
   test('goes through all six stages and its watcher is told of each in order, with iterations and losses', async () => {
     const handle = await cluster.anneal.runs.start(spec, { key: 'first' });
     const watching = (async () => {
-      for await (const event of handle.watch({ pollMs: 200, signal: AbortSignal.timeout(RUN_LIMIT_MS) })) events.push(event);
+      for await (const event of handle.watch({ pollMs: 200, signal: AbortSignal.timeout(RUN_LIMIT_MS) }))
+        events.push(event);
     })();
-    const seeing = until('both nodes have started a trainer', RUN_LIMIT_MS, () => trainersOf(cluster, 'first', 1)).then((seen) => {
-      trainers = seen;
-      commands.push(...seen.map(({ launcher }) => commandLine(launcher)));
-    });
+    const seeing = until('both nodes have started a trainer', RUN_LIMIT_MS, () => trainersOf(cluster, 'first', 1)).then(
+      (seen) => {
+        trainers = seen;
+        commands.push(...seen.map(({ launcher }) => commandLine(launcher)));
+      },
+    );
     await Promise.all([watching, seeing]);
     first = await handle.result();
 
@@ -88,7 +91,9 @@ describe('a first run', () => {
     const stageEvents = events.flatMap((event) =>
       event.type === 'stage-done' || event.type === 'stage-started' ? [`${event.type} ${event.stage}`] : [],
     );
-    expect([...new Set(stageEvents)]).toEqual(STAGE_NAMES.flatMap((stage) => [`stage-started ${stage}`, `stage-done ${stage}`]));
+    expect([...new Set(stageEvents)]).toEqual(
+      STAGE_NAMES.flatMap((stage) => [`stage-started ${stage}`, `stage-done ${stage}`]),
+    );
     expect(events.at(-1)).toMatchObject({ type: 'outcome', outcome: 'promoted' });
 
     const training = events.flatMap((event) => (event.type === 'progress' && event.stage === 'train' ? [event] : []));
@@ -96,16 +101,26 @@ describe('a first run', () => {
     expect(iterations).toEqual([...iterations].sort((a, b) => a - b));
     const measured = training.filter(({ loss }) => loss !== undefined);
     expect(measured.length).toBeGreaterThan(0);
-    expect(measured.every(({ total, host, loss }) => total === ITERATIONS && host.startsWith('host-') && Number.isFinite(loss))).toBe(true);
+    expect(
+      measured.every(
+        ({ total, host, loss }) => total === ITERATIONS && host.startsWith('host-') && Number.isFinite(loss),
+      ),
+    ).toBe(true);
   });
 
   test("starts on each node exactly the plan's train command with its holes filled, and nothing else", async () => {
     const plan = await readPlan(cluster, 'first');
-    const asked = (await activitiesOf(cluster.state.address, 'run/first/train')).filter(({ type }) => type === 'trainRank');
+    const asked = (await activitiesOf(cluster.state.address, 'run/first/train')).filter(
+      ({ type }) => type === 'trainRank',
+    );
     expect(asked).toHaveLength(2);
     const [launch] = plan.stages.train.commands;
     // A script's first line names its interpreter, which the kernel puts in front.
-    const interpreter = (await readFile(join(RUNTIME_BIN, 'torchrun'), 'utf8')).split('\n')[0]!.slice(2).trim().split(' ');
+    const interpreter = (await readFile(join(RUNTIME_BIN, 'torchrun'), 'utf8'))
+      .split('\n')[0]!
+      .slice(2)
+      .trim()
+      .split(' ');
     for (const { host, nodeRank } of trainers) {
       const { queue, input } = asked.find(({ input: one }) => (one as TrainRankInput).nodeRank === nodeRank)!;
       const { masterAddress, masterPort, inputs } = input as TrainRankInput;
@@ -135,7 +150,11 @@ describe('a first run', () => {
       for (const folder of ['load/', 'save/'])
         expect(files.some((path) => path.startsWith(folder) && path.includes(own))).toBe(true);
       expect(files.filter((path) => path.includes(foreign))).toEqual([]);
-      expect(commands[host === vision.host ? 0 : 1]!.filter((part) => part.includes('/hosts/') && !part.includes(`/hosts/${host}/`))).toEqual([]);
+      expect(
+        commands[host === vision.host ? 0 : 1]!.filter(
+          (part) => part.includes('/hosts/') && !part.includes(`/hosts/${host}/`),
+        ),
+      ).toEqual([]);
     }
   });
 
@@ -147,7 +166,9 @@ describe('a first run', () => {
     const beside = ['SAVED.json', 'manifest.json', 'node-0.json', 'node-1.json'];
     for (const { iteration, checkpoint } of commits) {
       expect(iteration % EVERY).toBe(0);
-      expect(await filesBelow(join(cluster.storeFolder, checkpoint.prefix.replace(/\/$/, '')))).toEqual([...planned, ...beside].sort());
+      expect(await filesBelow(join(cluster.storeFolder, checkpoint.prefix.replace(/\/$/, '')))).toEqual(
+        [...planned, ...beside].sort(),
+      );
     }
     for (const { dir } of trainers) {
       const saved = (await filesBelow(join(dir, 'save'))).map((path) => path.split('/')[0]);
@@ -162,12 +183,18 @@ describe('a first run', () => {
     const { digest } = JSON.parse(await python('-m', 'anneal_trainer.tensors', 'digest', folder)) as { digest: string };
     expect(digest).toBe(first.weightsDigest);
     expect(first.promotion).toBe(1);
-    const promoted = JSON.parse(await readFile(join(cluster.storeFolder, 'models', 'small', '000001.json'), 'utf8')) as object;
+    const promoted = JSON.parse(
+      await readFile(join(cluster.storeFolder, 'models', 'small', '000001.json'), 'utf8'),
+    ) as object;
     expect(promoted).toMatchObject({ runId: 'first', weightsDigest: digest, published: first.published });
   });
 
   test('leaves no trainer and no host lent out', async () => {
-    expect(processesOf(join(cluster.stateDir, 'hosts')).filter(({ command }) => command.some((part) => part.includes('/trainers/')))).toEqual([]);
+    expect(
+      processesOf(join(cluster.stateDir, 'hosts')).filter(({ command }) =>
+        command.some((part) => part.includes('/trainers/')),
+      ),
+    ).toEqual([]);
     const hosts = await until('all hosts are free', 30_000, async () => {
       const listed = await cluster.anneal.hosts.list();
       return listed.every(({ owner }) => owner === null) ? listed : undefined;
@@ -181,7 +208,9 @@ describe('a second run', () => {
     const again = await run(spec, 'again');
     expect(statuses(again)).toEqual(onlyAnew());
     for (const { note } of again.stages) expect(note).toBe('made by run first');
-    const onAgents = (await activitiesOf(cluster.state.address, 'run/again')).filter(({ queue }) => /^(io|npu)\//.test(queue));
+    const onAgents = (await activitiesOf(cluster.state.address, 'run/again')).filter(({ queue }) =>
+      /^(io|npu)\//.test(queue),
+    );
     expect(new Set(onAgents.map(({ type }) => type))).toEqual(new Set(['fingerprintSource']));
     expect(again.weightsDigest).toBe(first.weightsDigest);
     // Each run that passes its gate is a promotion of its own, also of weights that are current already.
@@ -192,11 +221,15 @@ describe('a second run', () => {
     const handle = await cluster.anneal.runs.start(spec, { key: 'first' });
     expect(handle.existed).toBe(true);
     expect(await handle.result()).toEqual(first);
-    await expect(cluster.anneal.runs.start({ ...spec, name: 'other' }, { key: 'first' })).rejects.toThrow(KeyConflictError);
+    await expect(cluster.anneal.runs.start({ ...spec, name: 'other' }, { key: 'first' })).rejects.toThrow(
+      KeyConflictError,
+    );
   });
 
   test('with a byte flipped in the stored conversion converts again, and takes everything else as it was', async () => {
-    const found = (await activitiesOf(cluster.state.address, 'run/first/train')).find(({ type }) => type === 'trainRank')!;
+    const found = (await activitiesOf(cluster.state.address, 'run/first/train')).find(
+      ({ type }) => type === 'trainRank',
+    )!;
     const converted = (found.input as TrainRankInput).inputs.converted!;
     const folder = join(cluster.storeFolder, converted.prefix);
     const [damaged] = (await filesBelow(folder.replace(/\/$/, ''))).filter((path) => path.endsWith('.pt'));
@@ -219,7 +252,9 @@ describe('a spec that cannot work', () => {
     const before = await cluster.anneal.hosts.list();
     const wrong = { ...spec, training: { ...spec.training, learningRat: 1 } };
     await expect(cluster.anneal.runs.start(wrong, { key: 'wrong' })).rejects.toThrow(SpecRefusedError);
-    await expect(cluster.anneal.runs.start(wrong, { key: 'wrong' })).rejects.toThrow(/training\.learningRat\b[^]*learningRate/);
+    await expect(cluster.anneal.runs.start(wrong, { key: 'wrong' })).rejects.toThrow(
+      /training\.learningRat\b[^]*learningRate/,
+    );
     await expect(cluster.anneal.runs.get('wrong').result()).rejects.toThrow(RunNotFoundError);
     expect(await filesBelow(join(cluster.storeFolder, 'runs', 'wrong'))).toEqual([]);
     expect(await cluster.anneal.hosts.list()).toEqual(before);
@@ -236,11 +271,17 @@ describe('the command', () => {
   test('lists runs and hosts as JSON', async () => {
     const runs = await cluster.cli('runs', '--json');
     expect(runs.code).toBe(0);
-    expect(JSON.parse(runs.stdout)).toContainEqual(expect.objectContaining({ runId: 'first', status: 'promoted', model: 'small' }));
+    expect(JSON.parse(runs.stdout)).toContainEqual(
+      expect.objectContaining({ runId: 'first', status: 'promoted', model: 'small' }),
+    );
     const hosts = await cluster.cli('hosts', '--json');
     expect(hosts.code).toBe(0);
     expect(JSON.parse(hosts.stdout)).toContainEqual(
-      expect.objectContaining({ live: true, owner: null, facts: expect.objectContaining({ name: 'host-b', agentPid: cluster.pidOf('host-b') }) as object }),
+      expect.objectContaining({
+        live: true,
+        owner: null,
+        facts: expect.objectContaining({ name: 'host-b', agentPid: cluster.pidOf('host-b') }) as object,
+      }),
     );
   });
 
@@ -258,7 +299,11 @@ describe('the command', () => {
     expect(code).toBe(0);
     const shown = JSON.parse(stdout) as { plan: object; reuse: Record<StageName, string> };
     expect(shown.plan).toEqual(await readPlan(cluster, 'first'));
-    expect(shown.reuse).toMatchObject({ prepare: 'ready (run first)', train: 'ready (run first)', evaluate: 'ready (run first)' });
+    expect(shown.reuse).toMatchObject({
+      prepare: 'ready (run first)',
+      train: 'ready (run first)',
+      evaluate: 'ready (run first)',
+    });
   });
 
   test('says by its exit code how it went', async () => {

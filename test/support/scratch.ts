@@ -7,8 +7,11 @@ import { onTestFinished } from 'vitest';
 
 /** A folder that is removed when the test that asked for it has finished. */
 export async function scratchFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'anneal-test-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const parent = await mkdtemp(join(tmpdir(), 'anneal-test-'));
+  onTestFinished(() => rm(parent, { recursive: true, force: true }));
+  // One level down, so that what is written beside the folder goes with it.
+  const folder = join(parent, 'scratch');
+  await mkdir(folder);
   return folder;
 }
 

@@ -18,8 +18,13 @@ export interface Trainer {
 }
 
 /** Where the trainer of a node lies on a host: for this run, generation and node rank. */
-export const trainerFolder = (cluster: DevCluster, host: string, runId: string, generation: number, nodeRank: number): string =>
-  join(cluster.workRoot(host), 'trainers', runId, String(generation), String(nodeRank));
+export const trainerFolder = (
+  cluster: DevCluster,
+  host: string,
+  runId: string,
+  generation: number,
+  nodeRank: number,
+): string => join(cluster.workRoot(host), 'trainers', runId, String(generation), String(nodeRank));
 
 /** Both nodes' trainers of a generation, or undefined while not every one has launched its rank. */
 export async function trainersOf(

@@ -151,7 +151,7 @@ def _from_playground(source: Path) -> list[Dataset]:
 
 def _image_root(data: Path, annotation: Path) -> Path:
     """Choose the folder in which the first rows' images exist: data/ itself, or the one named like the file (ai2d)."""
-    named = [path for path in sorted(data.glob('*/')) if annotation.stem.startswith(path.name)]
+    named = [path for path in sorted(data.glob('*')) if path.is_dir() and annotation.stem.startswith(path.name)]
     candidates = [*sorted(named, key=lambda path: -len(path.name)), data]
     probe = [
         row.get('image')

@@ -116,7 +116,7 @@ TEXT = {
 
 
 def native(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MindSpeed MM's names and merged tensors to those of transformers' own InternVL; the test's own reading of them."""
+    """MindSpeed MM's names and merged tensors to those of transformers' own InternVL, independently."""
     found: dict[str, Tensor] = {}
     for name, value in state.items():
         prefix, replacement = next(pair for pair in RENAMES if name.startswith(pair[0]))

@@ -1,8 +1,7 @@
 /** `anneal demo`: everything from an empty machine to a judged model, watched, summed up, and cleaned away. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Anneal, type RunHandle } from '../../client/index.js';
-import { textReport } from '../../report/run-report.js';
+import { Anneal } from '../../client/index.js';
 import type { RunSpec } from '../../spec/run.js';
 import { ensureDigits } from '../digits.js';
 import type { Dev } from '../dev/dev.js';
@@ -11,6 +10,7 @@ import { EXIT_CODES } from '../exit-codes.js';
 import { print } from '../output.js';
 import { PACKAGE_ROOT } from '../package-root.js';
 import { requirePlan } from '../spec-file.js';
+import { pageOf } from '../summary.js';
 import { aborted, withDev } from './dev.js';
 import { follow } from './watch.js';
 
@@ -41,16 +41,15 @@ export async function demo(flags: DemoFlags): Promise<number> {
 async function fineTune(spec: RunSpec, running: Dev, ending: Ending, signal: AbortSignal): Promise<number> {
   const data = fileURLToPath(spec.data.source.uri);
   if ((await ensureDigits(data, signal)) === 'written') print(`The digits data set is written to ${data}.`);
-  const { address, namespace, cluster, uiUrl } = running.state;
+  const { address, namespace, cluster } = running.state;
   const anneal = await Anneal.connect({ address, namespace, cluster });
   try {
     const unfinished = await anneal.runs.findRunning(spec);
     const run = unfinished ?? (await anneal.runs.start(spec));
-    const page = `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(run.workflowId)}`;
+    const page = pageOf(run, running.state) ?? '';
     print(unfinished === undefined ? `Run ${run.runId} is started.` : `Run ${run.runId} of an earlier demo goes on.`);
     print(`  page: ${page}`);
-    const code = await follow(run, { signal });
-    print(`\n${await summary(run, running.state.store, page)}\n`);
+    const code = await follow(run, { signal, place: running.state });
     if (!process.stdout.isTTY) return code;
     print(`The Temporal UI stays up: ${page}\nPress Ctrl-C to end everything.`);
     await aborted(signal);
@@ -59,17 +58,4 @@ async function fineTune(spec: RunSpec, running: Dev, ending: Ending, signal: Abo
   } finally {
     await anneal.close();
   }
-}
-
-/** Of a run that has ended. */
-async function summary(run: RunHandle, store: string, page: string): Promise<string> {
-  const [state, ended] = await Promise.all([
-    run.state(),
-    run.result().then(
-      (result) => ({ result }),
-      (error: unknown) => ({ message: error instanceof Error ? error.message : String(error) }),
-    ),
-  ]);
-  if (state === undefined) return `Run ${run.runId} has ended, but no control worker is there to tell its stages.`;
-  return textReport({ state, ...ended, store, page });
 }

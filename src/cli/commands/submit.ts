@@ -2,6 +2,7 @@
 import { EXIT_CODES } from '../exit-codes.js';
 import { print, printJson } from '../output.js';
 import { requirePlan } from '../spec-file.js';
+import { pageOf } from '../summary.js';
 import { withAnneal, type WhereFlags } from '../where.js';
 import { follow } from './watch.js';
 
@@ -15,11 +16,7 @@ export async function submit(fileName: string, flags: SubmitFlags): Promise<numb
   const { spec } = await requirePlan(fileName);
   return withAnneal(flags, async (anneal) => {
     const run = await anneal.runs.start(spec, flags.key === undefined ? {} : { key: flags.key });
-    const { uiUrl, namespace } = anneal.place;
-    const page =
-      uiUrl === undefined
-        ? undefined
-        : `${uiUrl}/namespaces/${namespace}/workflows/${encodeURIComponent(run.workflowId)}`;
+    const page = pageOf(run, anneal.place);
     if (flags.json)
       printJson({ runId: run.runId, workflowId: run.workflowId, existed: run.existed, page: page ?? null });
     else {
@@ -27,6 +24,6 @@ export async function submit(fileName: string, flags: SubmitFlags): Promise<numb
       if (page !== undefined) print(`  page:   ${page}`);
       if (!flags.watch) print(`  follow: anneal watch ${run.runId}`);
     }
-    return flags.watch ? follow(run, { json: flags.json ?? false }) : EXIT_CODES.ok.code;
+    return flags.watch ? follow(run, { json: flags.json ?? false, place: anneal.place }) : EXIT_CODES.ok.code;
   });
 }

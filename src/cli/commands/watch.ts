@@ -1,17 +1,24 @@
 /** `anneal watch RUN`: follows a run to its end, as lines, as a live line on a terminal, or as JSON lines. */
+import type { Place } from '../../client/connect.js';
 import type { RunEvent, RunHandle } from '../../client/index.js';
+import { textReport } from '../../report/run-report.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { print, printJsonLine } from '../output.js';
 import { LiveLine } from '../live-line.js';
 import { showEvent, showProgress } from '../show-event.js';
+import { factsOf } from '../summary.js';
 import { withAnneal, type WhereFlags } from '../where.js';
 
 export async function watch(runId: string, flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
-  return withAnneal(flags, (anneal) => follow(anneal.runs.get(runId), { json: flags.json ?? false }));
+  return withAnneal(flags, (anneal) =>
+    follow(anneal.runs.get(runId), { json: flags.json ?? false, place: anneal.place }),
+  );
 }
 
 export interface FollowOptions {
   readonly json?: boolean;
+  /** Where the run's things lie, for the report at its end. */
+  readonly place: Pick<Place, 'store' | 'uiUrl' | 'namespace'>;
   readonly signal?: AbortSignal;
 }
 
@@ -19,9 +26,9 @@ export interface FollowOptions {
 const PLAIN_STEP = 0.1;
 
 /** Prints a run's events until its end, and says by the exit code how it ended. */
-export async function follow(run: RunHandle, { json = false, signal }: FollowOptions): Promise<number> {
+export async function follow(run: RunHandle, { json = false, place, signal }: FollowOptions): Promise<number> {
   const live = new LiveLine(process.stdout);
-  let printedShare = -1;
+  const printed = new Map<string, number>();
   let code: number = EXIT_CODES.failed.code;
   for await (const event of run.watch(signal === undefined ? {} : { signal })) {
     if (event.type === 'outcome') code = exitOf(event);
@@ -31,11 +38,13 @@ export async function follow(run: RunHandle, { json = false, signal }: FollowOpt
     else if (event.total !== undefined && event.done !== undefined) {
       const share = Math.floor(event.done / event.total / PLAIN_STEP);
       // A roll-back makes the share fall; that is worth a line too.
-      if (share !== printedShare) print(showProgress(event));
-      printedShare = share;
+      if (share !== printed.get(event.stage)) print(showProgress(event));
+      printed.set(event.stage, share);
     }
   }
   live.clear();
+  const facts = json ? undefined : await factsOf(run, place);
+  if (facts !== undefined) print(`\n${textReport(facts)}\n`);
   return code;
 }
 

@@ -19,7 +19,7 @@ function snapshot(
       order.indexOf(status) < 1 ? {} : { startedAt: 1_000, ...(status === 'done' ? { endedAt: 4_500 } : {}) };
     return { stage, status, hosts: ['host-a'], note: status === 'running' ? note : '', ...times };
   });
-  return { state: { runId: 'r', name: 'r', cluster: 'c', stages, iterations: 300, outcome }, ...more };
+  return { state: { runId: 'r', name: 'r', cluster: 'c', stages, iterations: 300, outcome }, stages: {}, ...more };
 }
 
 const training: TrainProgress = {
@@ -90,9 +90,20 @@ describe('eventsBetween', () => {
   });
 
   test('progress of a shorter stage is that of the stage that runs', () => {
-    const after = snapshot(['running'], { stageProgress: { host: 'host-a', message: 'reads', done: 5, total: 10 } });
+    const after = snapshot(['running'], {
+      stages: { fetch: { host: 'host-a', message: 'reads', done: 5, total: 10 } },
+    });
     expect(eventsBetween(snapshot(['running']), after)).toMatchObject([
       { type: 'progress', stage: 'fetch', done: 5, total: 10, message: 'reads' },
+    ]);
+  });
+
+  test('two stages that run side by side each tell their own progress', () => {
+    const words = (message: string) => ({ host: 'host-a', message });
+    const after = snapshot(['done', 'running', 'running'], { stages: { convert: words('c'), prepare: words('p') } });
+    const before = snapshot(['done', 'running', 'running'], { stages: { convert: words('c') } });
+    expect(eventsBetween(before, after)).toEqual([
+      { type: 'progress', stage: 'prepare', host: 'host-a', message: 'p' },
     ]);
   });
 

@@ -1,0 +1,20 @@
+/** The plan of the smallest gang: two hosts, vision on the first and language on the second. */
+import { readFileSync } from 'node:fs';
+import { composePlan } from '../../src/backends/compose-plan.js';
+import type { Plan } from '../../src/plan/plan.js';
+import { parseSpec } from '../../src/spec/parse.js';
+import type { RunSpec } from '../../src/spec/run.js';
+
+const laptop = new URL('../../examples/laptop.yaml', import.meta.url);
+
+export function demoSpec(): RunSpec {
+  const parsed = parseSpec(readFileSync(laptop, 'utf8'), { fileName: 'laptop.yaml' });
+  if ('refusals' in parsed) throw new Error(JSON.stringify(parsed.refusals));
+  return parsed.spec;
+}
+
+export function demoPlan(spec: RunSpec = demoSpec()): Plan {
+  const composed = composePlan(spec);
+  if ('refusals' in composed) throw new Error(JSON.stringify(composed.refusals));
+  return composed.plan;
+}

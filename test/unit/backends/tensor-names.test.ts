@@ -1,0 +1,85 @@
+/** Which tensors each rank folder of a converted model must hold. */
+import { expect, test } from 'vitest';
+import { expectedTensors } from '../../../src/backends/mindspeed/tensor-names.js';
+import type { RankPlan, RankShare } from '../../../src/plan/plan.js';
+
+const share = (pipelineStage: number, layers: readonly [number, number]): RankShare => ({
+  tensorRank: 0,
+  contextRank: 0,
+  dataRank: 0,
+  pipelineStage,
+  layers,
+});
+const rank = (number: number, towers: Partial<RankPlan>): RankPlan => ({
+  rank: number,
+  nodeRank: 0,
+  localRank: number,
+  ...towers,
+});
+
+const MODEL = [
+  'vision_model.embeddings.class_embedding',
+  ...[0, 1].map((layer) => `vision_model.encoder.layers.${String(layer)}.attn.qkv.weight`),
+  ...[0, 1].map((layer) => `vision_model.encoder.layers.${String(layer)}.ls1`),
+  'mlp1.0.weight',
+  'language_model.model.embed_tokens.weight',
+  ...[0, 1, 2].flatMap((layer) =>
+    ['q', 'k', 'v'].map((part) => `language_model.model.layers.${String(layer)}.self_attn.${part}_proj.bias`),
+  ),
+  'language_model.model.norm.weight',
+  'language_model.lm_head.weight',
+];
+
+test('Dist-train gives each tower its own folders, with layers numbered from 0 in every stage', () => {
+  const ranks = [
+    rank(0, { vision: share(0, [0, 2]) }),
+    rank(1, { language: share(0, [0, 1]) }),
+    rank(2, { language: share(1, [1, 3]) }),
+  ];
+  expect(Object.fromEntries(expectedTensors(MODEL, ranks, true))).toEqual({
+    mp_vit_rank_00: [
+      'image_encoder.encoder.embeddings.class_embedding',
+      'image_encoder.encoder.encoder.layers.0.ls1',
+      'image_encoder.encoder.encoder.layers.0.self_attention.linear_qkv.weight',
+      'image_encoder.encoder.encoder.layers.1.ls1',
+      'image_encoder.encoder.encoder.layers.1.self_attention.linear_qkv.weight',
+      'image_encoder.projector.norm.weight',
+    ],
+    mp_gpt_rank_00_000: [
+      'text_decoder.decoder.layers.0.self_attention.linear_qkv.bias',
+      'text_decoder.embedding.word_embeddings.weight',
+    ],
+    mp_gpt_rank_00_001: [
+      'text_decoder.decoder.final_layernorm.weight',
+      'text_decoder.decoder.layers.0.self_attention.linear_qkv.bias',
+      'text_decoder.decoder.layers.1.self_attention.linear_qkv.bias',
+      'text_decoder.output_layer.weight',
+    ],
+  });
+});
+
+test('the projector lies on the last vision stage that has layers, embeddings on the first', () => {
+  const ranks = [
+    rank(0, { vision: share(0, [0, 2]), language: share(0, [0, 0]) }),
+    rank(1, { vision: share(1, [2, 2]), language: share(1, [0, 3]) }),
+  ];
+  const [first, second] = [...expectedTensors(MODEL, ranks, false).values()];
+  expect(first).toContain('image_encoder.projector.norm.weight');
+  expect(second).toContain('text_decoder.embedding.word_embeddings.weight');
+});
+
+test('a tied head is a copy on the last of several stages, and nothing on a single one', () => {
+  const tied = MODEL.filter((name) => name !== 'language_model.lm_head.weight');
+  const one = expectedTensors(tied, [rank(0, { language: share(0, [0, 3]) })], true);
+  const two = expectedTensors(
+    tied,
+    [rank(0, { language: share(0, [0, 1]) }), rank(1, { language: share(1, [1, 3]) })],
+    true,
+  );
+  expect(one.get('mp_gpt_rank_00')).not.toContain('text_decoder.output_layer.weight');
+  expect(two.get('mp_gpt_rank_00_001')).toContain('text_decoder.output_layer.weight');
+});
+
+test('a tensor that the conversion does not know is named', () => {
+  expect(() => expectedTensors(['vision_model.new.weight'], [], true)).toThrow('"vision_model.new.weight"');
+});

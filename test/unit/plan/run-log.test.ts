@@ -1,0 +1,43 @@
+/** What a run reads is the fold of its facts. */
+import { expect, test } from 'vitest';
+import { foldRunLog, lastCommit, type RunFact } from '../../../src/plan/run-log.js';
+
+const open = (generation: number): RunFact => ({ fact: 'open', generation, fromIteration: 0, hosts: [] });
+const commit = (generation: number, iteration: number): RunFact => ({
+  fact: 'commit',
+  generation,
+  iteration,
+  checkpoint: { prefix: 'p', manifestKey: 'm', digest: 'd' },
+});
+const drop = (generation: number, iteration: number): RunFact => ({
+  fact: 'drop',
+  generation,
+  iteration,
+  why: 'damaged',
+});
+
+test.each<[string, readonly RunFact[], [number, number] | undefined]>([
+  ['nothing', [], undefined],
+  ['a gang that saved nothing', [open(1)], undefined],
+  ['the last commit', [open(1), commit(1, 10), commit(1, 20)], [1, 20]],
+  [
+    'the newest generation, though its iteration returned',
+    [open(1), commit(1, 20), drop(1, 20), open(2), commit(2, 20)],
+    [2, 20],
+  ],
+  ['the commit before a dropped one', [open(1), commit(1, 10), commit(1, 20), drop(1, 20)], [1, 10]],
+  [
+    'a drop of one generation leaves the same iteration of another',
+    [open(1), commit(1, 10), open(2), commit(2, 10), drop(1, 10)],
+    [2, 10],
+  ],
+])('training goes on from %s', (_, facts, expected) => {
+  const last = lastCommit(foldRunLog(facts));
+  expect(last && [last.generation, last.iteration]).toEqual(expected);
+});
+
+test('every fact takes a number, and a generation never returns', () => {
+  const log = foldRunLog([open(1), commit(1, 10), open(2), drop(1, 10)]);
+  expect(log.nextNumber).toBe(5);
+  expect(log.generation).toBe(2);
+});

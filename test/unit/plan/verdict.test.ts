@@ -1,0 +1,35 @@
+/** One root among many echoes, and whether another generation is worth its hosts. */
+import { expect, test } from 'vitest';
+import { judge, rootCause, RESTARTS_WITHOUT_PROGRESS, type NodeFailure } from '../../../src/plan/verdict.js';
+
+const failed = (host: string, type: string): NodeFailure => ({
+  host,
+  nodeRank: 0,
+  type,
+  message: `${type} on ${host}`,
+});
+
+test.each([
+  ['the rank that died, not those that lost it', [failed('a', 'PeerLost'), failed('b', 'TrainerFailed')], 'b'],
+  ['the lost host before anything else', [failed('a', 'TrainerFailed'), failed('b', 'HostLost')], 'b'],
+  ['not a node that was stopped with the gang', [failed('a', 'Stopped'), failed('b', 'SupervisorLost')], 'b'],
+  ['the first, when all are echoes', [failed('a', 'PeerLost'), failed('b', 'PeerLost')], 'a'],
+])('the root cause is %s', (_, failures, host) => {
+  expect(rootCause(failures)?.host).toBe(host);
+});
+
+test('no failure has no root', () => {
+  expect(rootCause([])).toBeUndefined();
+});
+
+test.each([
+  ['TrainerFailed', 0, 'again'],
+  ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS - 1, 'again'],
+  ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS, 'give up'],
+  ['HostLost', 1, 'again'],
+  ['OutOfMemory', 0, 'give up'],
+  ['LossDiverged', 0, 'give up'],
+  ['RefusedArguments', 0, 'give up'],
+])('%s after %i restarts without progress: %s', (type, restarts, decision) => {
+  expect(judge(failed('a', type), restarts).decision).toBe(decision);
+});
