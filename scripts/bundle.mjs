@@ -3,6 +3,7 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode } from '@temporalio/worker';
 
+/** @param {string} path */
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 const { code } = await bundleWorkflowCode({

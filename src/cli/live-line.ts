@@ -20,9 +20,10 @@ export class LiveLine {
     this.#stream.write(`${ERASE_LINE}${text}`);
   }
 
-  /** Writes a lasting line above it. */
+  /** Writes a lasting line in its place; what it said is old by then, so it does not come back by itself. */
   above(text: string): void {
-    this.#stream.write(this.isLive && this.#shown !== '' ? `${ERASE_LINE}${text}\n${this.#shown}` : `${text}\n`);
+    this.clear();
+    this.#stream.write(`${text}\n`);
   }
 
   clear(): void {

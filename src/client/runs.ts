@@ -77,8 +77,10 @@ export class Runs {
   }
 
   /** A run of exactly this spec that has not ended, if there is one; the newest. */
-  async findRunning(spec: RunSpec): Promise<RunHandle | undefined> {
-    const digest = digestOfSpec(spec);
+  async findRunning(document: RunSpecInput | RunSpec): Promise<RunHandle | undefined> {
+    const checked = checkSpec(document);
+    if ('refusals' in checked) return undefined;
+    const digest = digestOfSpec(checked.spec);
     const found = (await this.list()).find(({ status, specDigest }) => status === 'running' && specDigest === digest);
     return found === undefined ? undefined : this.get(found.runId);
   }

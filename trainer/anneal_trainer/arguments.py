@@ -24,7 +24,11 @@ def parse_args(argv: Sequence[str], dist_train_allowed: bool) -> argparse.Namesp
     Raises UsageError: unknown flag (with the nearest known one), a flag that is refused, values that cannot work.
     """
     parser = build_parser(dist_train_allowed)
-    args, unknown = parser.parse_known_args(list(argv))
+    # Before argparse looks: it would complain of a missing flag where one was only misspelt.
+    flags = [token for token in argv if token.startswith('--')]
+    unknown = [flag for flag in flags if flag.split('=', 1)[0] not in parser._option_string_actions]
+    if not unknown:
+        args, unknown = parser.parse_known_args(list(argv))
     if unknown:
         raise UsageError(_unknown_message(parser, unknown[0]))
     ignored = []
@@ -158,8 +162,7 @@ def _unknown_message(parser: argparse.ArgumentParser, token: str) -> str:
     flag = token.split('=', 1)[0]
     if not flag.startswith('--'):
         return f'{token!r} is not a flag and belongs to none before it; values follow their flag.'
-    known = [option for action in parser._actions for option in action.option_strings if option.startswith('--')]
-    near = difflib.get_close_matches(flag, known, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(flag, list(parser._option_string_actions), n=1, cutoff=0.0)
     return (
         f'{flag} is not a flag of Megatron or MindSpeed MM that this trainer knows; the nearest known one is {near[0]}.'
     )

@@ -15,7 +15,7 @@ def die_with_parent(argv: Sequence[str]) -> None:
     """With `--die-with-parent` in `argv`: have the kernel SIGKILL this process when its parent dies.
 
     torchrun puts each worker in a session of its own, so a killed agent takes no worker with it: an orphan would go on
-    training and writing checkpoints (seen). Linux only; elsewhere the flag is refused with exit code 2.
+    training and writing checkpoints (seen). Linux only; elsewhere the flag is refused.
     """
     if '--die-with-parent' not in argv:
         return

@@ -43,6 +43,8 @@ def main(argv: Sequence[str], dist_train_allowed: bool) -> NoReturn:
     except TrainerError as error:
         fail_line(str(error), rank)
         code = error.exit_code
+    except SystemExit:  # --help
+        raise
     except BaseException:
         # A lost peer is a RuntimeError of gloo: its words are what a watcher classifies, so they are kept.
         fail_line(traceback.format_exc(), rank)

@@ -28,6 +28,7 @@ LINE = (
         ('--context-parallel-size 2', '--context-parallel-size is 2: the CPU trainer splits no tensor'),
         ('--learning-rate 1', 'knows; the nearest known one is --'),
         ('--save-intervall 5', 'the nearest known one is --save-interval.'),
+        ('--save-intervall=5', 'the nearest known one is --save-interval.'),
         ('stray', "'stray' is not a flag"),
         ('--distributed-backend nccl', 'on CPU only gloo works.'),
         ('--ckpt-format torch_dist', '--ckpt-format is torch_dist: only torch is written and read.'),
@@ -44,6 +45,11 @@ def test_a_command_line_that_cannot_work_is_refused(extra: str, says: str) -> No
         parse_args([*LINE, *extra.split()], dist_train_allowed=True)
     assert says in str(refusal.value)
     assert refusal.value.exit_code == 2
+
+
+def test_a_misspelt_flag_is_named_even_when_it_leaves_a_required_one_missing() -> None:
+    with pytest.raises(UsageError, match='--mm-dta is not a flag .* the nearest known one is --mm-data.'):
+        parse_args(['--mm-dta', 'd', *LINE[2:]], dist_train_allowed=True)
 
 
 def test_flags_of_the_real_launch_script_are_accepted_and_listed() -> None:

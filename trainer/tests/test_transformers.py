@@ -1,4 +1,4 @@
-"""The published model is InternVL: `transformers`' own class gives the same logits (skipped without transformers)."""
+"""The published model is InternVL: `transformers`' own class gives the same logits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,8 +18,6 @@ from anneal_trainer.hf_config import image_token_id
 from anneal_trainer.hf_load import load_model
 from anneal_trainer.images import load_image
 from anneal_trainer.text import ChatEncoder
-
-transformers = pytest.importorskip('transformers', reason='transformers is not installed; it is no dependency')
 
 # Another model, such as one that a run has published, can be compared by naming its folder.
 BASE = Path(os.environ.get('ANNEAL_COMPARE_MODEL', Path(__file__).resolve().parent.parent / 'base' / 'internvl3-tiny'))

@@ -25,6 +25,9 @@ export interface FollowOptions {
 /** Without a terminal: how many iterations go by between two lines, as a share of all. */
 const PLAIN_STEP = 0.1;
 
+/** Of a terminal that does not say how wide it is. */
+const DEFAULT_COLUMNS = 80;
+
 /** Prints a run's events until its end, and says by the exit code how it ended. */
 export async function follow(run: RunHandle, { json = false, place, signal }: FollowOptions): Promise<number> {
   const live = new LiveLine(process.stdout);
@@ -34,7 +37,7 @@ export async function follow(run: RunHandle, { json = false, place, signal }: Fo
     if (event.type === 'outcome') code = exitOf(event);
     if (json) printJsonLine(event);
     else if (event.type !== 'progress') live.above(showEvent(event));
-    else if (live.isLive) live.show(showProgress(event, process.stdout.columns));
+    else if (live.isLive) live.show(showProgress(event, process.stdout.columns || DEFAULT_COLUMNS));
     else if (event.total !== undefined && event.done !== undefined) {
       const share = Math.floor(event.done / event.total / PLAIN_STEP);
       // A roll-back makes the share fall; that is worth a line too.

@@ -142,13 +142,13 @@ describe('exit codes', () => {
 });
 
 describe('LiveLine', () => {
-  test('is written over on a terminal and stays below lasting lines', () => {
+  test('is written over on a terminal and gives way to lasting lines', () => {
     let written = '';
     const live = new LiveLine({ isTTY: true, write: (text: string | Uint8Array) => ((written += String(text)), true) });
     live.show('one');
     live.above('news');
     live.clear();
-    expect(written).toBe('\r\u001B[2Kone\r\u001B[2Knews\none\r\u001B[2K');
+    expect(written).toBe('\r\u001B[2Kone\r\u001B[2Knews\n');
   });
 
   test('writes only lasting lines without a terminal', () => {

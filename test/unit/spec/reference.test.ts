@@ -39,7 +39,7 @@ function rowsOf(text: string): [string, string][] {
     );
 }
 
-const schemaFields = new Map(fieldsOf(specJsonSchema() as SchemaNode, ''));
+const schemaFields = new Map(fieldsOf(specJsonSchema(), ''));
 const pageFields = rowsOf(page);
 
 test('every field of the schema has a row in docs/spec.md with what counts when it is left out, and no other row is there', () => {

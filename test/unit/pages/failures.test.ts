@@ -18,11 +18,21 @@ function rowsUnder(heading: string): string[][] {
   return section
     .split('\n')
     .filter((line) => /^\| [`\d]/.test(line))
-    .map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()));
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
 }
 
 const rows = Object.entries(ACTORS).flatMap(([heading, actor]) =>
-  rowsUnder(heading).map(([name = '', retry = '', ...rest]) => ({ name: name.replaceAll('`', ''), retry, actor, rest })),
+  rowsUnder(heading).map(([name = '', retry = '', ...rest]) => ({
+    name: name.replaceAll('`', ''),
+    retry,
+    actor,
+    rest,
+  })),
 );
 
 test('each failure type has one row, and no row names a type that is none', () => {

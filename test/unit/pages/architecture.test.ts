@@ -54,9 +54,13 @@ function markdownBelow(folder: string): string[] {
 
 test.each(pages)('every link and every source file that %s names is there', (name) => {
   const text = readFileSync(join(root, name), 'utf8');
-  const links = [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, link = '']) => link).filter((link) => !/^\w+:/.test(link));
+  const links = [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)]
+    .map(([, link = '']) => link)
+    .filter((link) => !/^\w+:/.test(link));
   const missingLinks = links.filter((link) => !existsSync(join(root, dirname(name), link)));
-  const sources = [...text.matchAll(/`((?:src|scripts|test|trainer|examples|bin)\/[\w./-]*\.\w+)`/g)].map(([, path = '']) => path);
+  const sources = [...text.matchAll(/`((?:src|scripts|test|trainer|examples|bin)\/[\w./-]*\.\w+)`/g)].map(
+    ([, path = '']) => path,
+  );
   expect({ missingLinks, missingSources: sources.filter((path) => !existsSync(join(root, path))) }).toEqual({
     missingLinks: [],
     missingSources: [],
