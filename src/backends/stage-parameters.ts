@@ -6,6 +6,7 @@ import type { JsonWithHoles, StageName } from '../plan/plan.js';
 import type { TowerLayout } from '../plan/layout.js';
 import type { SourceSpec } from '../spec/source.js';
 import type { Job } from './mindspeed/job.js';
+import { dataJson } from './mindspeed/data-json.js';
 import { modelJson } from './mindspeed/model-json.js';
 import { imageTokens, SPLIT_SEED } from './tools.js';
 
@@ -33,6 +34,7 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
     train: {
       release,
       model: modelJson(job),
+      data: dataJson(job),
       // Which host a rank sits on changes nothing; how many ranks share the sums does.
       vision: towerParameters(layout.vision),
       language: towerParameters(layout.language),

@@ -20,13 +20,19 @@ export function listenForEnding(): Ending {
   const first = new AbortController();
   let code: number | undefined;
   let force: (() => void) | undefined;
+  const end = (its: number, why: string): void => {
+    code = its;
+    first.abort(new Error(`ended by ${why}`));
+  };
   for (const [name, its] of Object.entries(codes))
     process.on(name, () => {
-      if (code === undefined) {
-        code = its;
-        first.abort(new Error(`ended by ${name}`));
-      } else force?.();
+      if (code === undefined) end(its, name);
+      else force?.();
     });
+  // Nobody reads any more, as when the terminal is closed. Never the second signal: every further write fails as well.
+  process.stdout.on('error', () => {
+    if (code === undefined) end(codes.SIGHUP, 'closed output');
+  });
   return {
     signal: first.signal,
     code: () => code,

@@ -132,12 +132,20 @@ command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal sch
   },
 );
 
+/**
+ * `anneal runs | head` closes the pipe, and a closed terminal fails every write: neither is a fault. A command that owns processes
+ * (it listens to SIGHUP) ends them first, see ending.ts; any other is done.
+ */
+function surviveClosedOutput(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+      if (process.listenerCount('SIGHUP') === 0) process.exit(EXIT_CODES.ok.code);
+    });
+}
+
 async function main(): Promise<void> {
-  // `anneal runs | head` closes the pipe; that is no fault.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(EXIT_CODES.ok.code);
-    throw error;
-  });
+  surviveClosedOutput();
   try {
     await program.parseAsync();
   } catch (error) {

@@ -19,7 +19,9 @@ export async function planFile(fileName: string): Promise<PlannedSpec | { readon
   const parsed = parseSpec(await read(fileName), { fileName });
   if ('refusals' in parsed) return parsed;
   const composed = composePlan(parsed.spec);
-  return 'refusals' in composed ? composed : { spec: parsed.spec, plan: composed.plan };
+  return 'refusals' in composed
+    ? { refusals: parsed.locate(composed.refusals) }
+    : { spec: parsed.spec, plan: composed.plan };
 }
 
 /** As `planFile`, but a refused spec ends the command with its refusals as the message. */

@@ -129,7 +129,8 @@ export interface ControlActivities {
   readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
   readonly appendRunFact: (input: AppendRunFactInput) => Promise<void>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;
-  readonly pickHost: (input: PickHostInput) => Promise<string>;
+  /** Null when every live host is in `except`. */
+  readonly pickHost: (input: PickHostInput) => Promise<string | null>;
   readonly promote: (input: PromoteInput) => Promise<Promotion>;
   readonly watchHosts: (input: WatchHostsInput) => Promise<HostChanges>;
 }

@@ -14,6 +14,8 @@ export interface HostFacts {
   /** When this agent process started, ISO 8601. */
   readonly agentStartedAt: string;
   readonly version: string;
+  /** The highest fence number that the host has seen: a pool that was started anew goes on above it. */
+  readonly fence: number;
 }
 
 /** Who holds a host: one generation of one gang, for the life of the run id. */

@@ -86,7 +86,12 @@ function isKnown(pool: Pool, owner: LeaseOwner): boolean {
 
 function withHost(hosts: readonly HostView[], facts: HostFacts): readonly HostView[] {
   const known = hosts.find((host) => host.facts.name === facts.name);
-  const host: HostView = { facts, live: true, fence: known?.fence ?? 0, owner: known?.owner ?? null };
+  const host: HostView = {
+    facts,
+    live: true,
+    fence: Math.max(known?.fence ?? 0, facts.fence),
+    owner: known?.owner ?? null,
+  };
   return [...hosts.filter((other) => other.facts.name !== facts.name), host].sort((a, b) =>
     a.facts.name < b.facts.name ? -1 : 1,
   );

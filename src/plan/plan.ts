@@ -4,6 +4,7 @@
  * What only a lease, a host or an earlier stage knows. Each hole is filled by the agent at launch:
  * - `work`           the folder of this stage (train: of this generation) on the host
  * - `trainerHome`    the folder that holds the trainer's entry scripts
+ * - `toolsHome`      the folder of our own tools (data preparation, Dist-train split, judging), on both runtimes
  * - `baseModel` `converted` `dataset` `trained` `published`  verified local copies of earlier stages' artifacts
  * - `sourceData`     the fetched data set
  * - `load` `save`    the generation's read-only load folder and its fresh save folder
@@ -12,6 +13,7 @@
 export type HoleName =
   | 'work'
   | 'trainerHome'
+  | 'toolsHome'
   | 'baseModel'
   | 'sourceData'
   | 'converted'
@@ -130,9 +132,7 @@ export function fillJson(content: JsonWithHoles, values: HoleValues): unknown {
   if (Array.isArray(content)) return content.map((item: JsonWithHoles) => fillJson(item, values));
   if (content === null || typeof content !== 'object') return content;
   if (isHole(content)) return fillArgument(content, values);
-  return Object.fromEntries(
-    Object.entries(content).map(([key, item]) => [key, fillJson(item, values)]),
-  );
+  return Object.fromEntries(Object.entries(content).map(([key, item]) => [key, fillJson(item, values)]));
 }
 
 /** How a hole is shown to a person, e.g. `{dataset}/train.jsonl`. */

@@ -7,10 +7,12 @@ export interface NodeFailure {
   /** A failure type of the contract, or `HostLost` when nobody answers for the host. */
   readonly type: string;
   readonly message: string;
+  /** How far the node's trainer had come by its own words; left out when nobody can tell. */
+  readonly iteration?: number;
 }
 
-/** A reset connection is an echo of somebody else's death; so is a rank that another's end took down. */
-const ECHOES: readonly string[] = ['PeerLost', 'Stopped'];
+/** A reset connection is an echo of somebody else's death; so is a rank that another's end took down, or that we stopped after it. */
+const ECHOES: readonly string[] = ['PeerLost', 'Stopped', 'StaleGeneration'];
 
 /** The failure that explains the others: a lost host first, then any that is no echo, then the first. */
 export function rootCause(failures: readonly NodeFailure[]): NodeFailure | undefined {
@@ -23,6 +25,8 @@ export function rootCause(failures: readonly NodeFailure[]): NodeFailure | undef
 
 export type Verdict =
   | { readonly decision: 'again'; readonly why: string }
+  /** The commit that was to be restored is damaged: drop it and take the one before. */
+  | { readonly decision: 'one commit back'; readonly why: string }
   | { readonly decision: 'give up'; readonly why: string; readonly type: string };
 
 /** Restarts that gained a commit are free; so many in a row that gained none end the run. */
@@ -30,8 +34,18 @@ export const RESTARTS_WITHOUT_PROGRESS = 3;
 
 /** Failures that the same input meets again on any host: the user has to act. */
 const FOR_THE_USER: readonly string[] = ['OutOfMemory', 'LossDiverged', 'SpecInvalid', 'RefusedArguments'];
+/** Another generation reads the same files: what they are made from has to be made again first. */
+const FOR_THE_CHAIN: readonly string[] = ['ArtifactCorrupt'];
+/** Another writer has this run's log: this one must stop at once. */
+const FENCED: readonly string[] = ['FactConflict'];
 
-export function judge(root: NodeFailure, restartsWithoutProgress: number): Verdict {
+/** `canGoBack`: the generation started from a commit, so there is one to drop. */
+export function judge(root: NodeFailure, restartsWithoutProgress: number, canGoBack: boolean): Verdict {
+  if (root.type === 'CheckpointDamaged' && canGoBack)
+    return { decision: 'one commit back', why: `Drops the commit. ${root.message}` };
+  if (FOR_THE_CHAIN.includes(root.type))
+    return { decision: 'give up', type: root.type, why: `What the gang reads is made again. ${root.message}` };
+  if (FENCED.includes(root.type)) return { decision: 'give up', type: root.type, why: root.message };
   if (FOR_THE_USER.includes(root.type))
     return { decision: 'give up', type: root.type, why: `The same would happen again on any host. ${root.message}` };
   if (restartsWithoutProgress >= RESTARTS_WITHOUT_PROGRESS)

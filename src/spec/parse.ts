@@ -1,14 +1,23 @@
 /** From the text of a spec file to a spec, or to everything that is wrong with it, each with its line. */
 import { dirname, resolve } from 'node:path';
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
-import { checkSpec, type CheckedSpec } from './check.js';
+import { checkSpec } from './check.js';
 import type { Refusal } from './refusal.js';
+import type { RunSpec } from './run.js';
 
 /** Far above any real spec; a larger file is a mistake (a data file, a log), not a spec. */
 const MAX_CHARACTERS = 1_000_000;
 
+export type ParsedSpec =
+  | {
+      readonly spec: RunSpec;
+      /** Adds the line of the file to refusals that were found later, e.g. of the plan. */
+      readonly locate: (refusals: readonly Refusal[]) => readonly Refusal[];
+    }
+  | { readonly refusals: readonly Refusal[] };
+
 /** `fileName` names the file in messages; relative sources (`file://./x`) are relative to its folder. */
-export function parseSpec(text: string, { fileName }: { readonly fileName: string }): CheckedSpec {
+export function parseSpec(text: string, { fileName }: { readonly fileName: string }): ParsedSpec {
   if (text.length > MAX_CHARACTERS)
     return refuseDocument(
       `${String(text.length)} characters`,
@@ -39,11 +48,12 @@ export function parseSpec(text: string, { fileName }: { readonly fileName: strin
       'Begin with "version: 1"; examples/laptop.yaml is a whole spec.',
     );
   const checked = checkSpec(content, { folder: dirname(resolve(fileName)) });
-  if ('spec' in checked) return checked;
-  return { refusals: checked.refusals.map((refusal) => withLine(refusal, document, lines)) };
+  const locate = (refusals: readonly Refusal[]): readonly Refusal[] =>
+    refusals.map((refusal) => withLine(refusal, document, lines));
+  return 'spec' in checked ? { spec: checked.spec, locate } : { refusals: locate(checked.refusals) };
 }
 
-function refuseDocument(value: unknown, rule: string, remedy: string): CheckedSpec {
+function refuseDocument(value: unknown, rule: string, remedy: string): { readonly refusals: readonly Refusal[] } {
   return { refusals: [{ path: '', value, rule, remedy }] };
 }
 

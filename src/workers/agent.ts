@@ -1,10 +1,12 @@
 /** The agent: one per host, for life under its lock; two workers, one for the NPUs and one for staging, stopping and looking. */
 import { mkdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { ApplicationFailure } from '@temporalio/common';
 import { ActivityNotFoundError, type Client } from '@temporalio/client';
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import { createHostActivities } from '../activities/host/index.js';
 import type { HostDeps } from '../activities/host/deps.js';
+import { seenFence } from '../activities/host/fence.js';
 import { agentLockFile, trainersFolder } from '../activities/host/work-folders.js';
 import { SIGNALS, WORKFLOW_TYPES, type HostPoolInput } from '../contract/messages.js';
 import { agentIdentity, controlQueue, ioQueue, npuQueue, poolWorkflowId } from '../contract/names.js';
@@ -17,6 +19,8 @@ import { listTrainerDirs, readToken } from '../process/trainer-files.js';
 import type { AgentConfig } from './config.js';
 import { connect, installRuntime, openStore } from './runtime.js';
 
+/** Shipped with the agent: `trainer/` beside `dist/`. */
+const TOOLS_HOME = fileURLToPath(new URL('../../trainer', import.meta.url));
 /** The lease gives exclusivity; the spare slot keeps an attempt that is just ending from blocking the next one. */
 const NPU_SLOTS = 2;
 const IO_SLOTS = 8;
@@ -61,6 +65,7 @@ async function createWorkers(
     workRoot: config.workRoot,
     runtimeBin: config.runtimeBin,
     trainerHome: config.trainerHome,
+    toolsHome: TOOLS_HOME,
     environment: inheritedEnvironment(process.env),
     leaseTtlSeconds: config.leaseTtlSeconds,
     graceSeconds: config.graceSeconds,
@@ -91,7 +96,7 @@ async function createWorkers(
   ];
 }
 
-async function factsOf({ name, address, npus, runtime }: AgentConfig, version: string): Promise<HostFacts> {
+async function factsOf({ name, address, npus, runtime, workRoot }: AgentConfig, version: string): Promise<HostFacts> {
   const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
   return {
     ...{ name, address, npus, runtime, version },
@@ -99,6 +104,7 @@ async function factsOf({ name, address, npus, runtime }: AgentConfig, version: s
     bootId: bootId(),
     agentPid: process.pid,
     agentStartedAt: new Date().toISOString(),
+    fence: await seenFence(workRoot),
   };
 }
 

@@ -23,6 +23,7 @@ export async function runControlWorker(config: ControlConfig): Promise<void> {
       workflowBundle: { codePath: WORKFLOW_BUNDLE },
       activities: createControlActivities({ cluster: config.cluster, namespace, client, store, timing: config.timing }),
       identity: `control/${config.cluster}@${String(process.pid)}`,
+      maxHeartbeatThrottleInterval: '2 seconds', // watchers are replaced after 10 s of silence
       // Watching activities are cancelled at once at a shutdown and go on elsewhere.
       shutdownForceTime: '10 seconds',
     });

@@ -8,14 +8,23 @@ export interface FailureFacts {
   /** A failure type of the contract or an `ObservedFailure`. */
   readonly type: string;
   readonly message: string;
+  /** How far a trainer had come when it failed, or when it was last heard of. */
+  readonly iteration?: number;
 }
 
 export function failureFacts(error: unknown): FailureFacts {
   if ((error instanceof ActivityFailure || error instanceof ChildWorkflowFailure) && error.cause !== undefined)
     return failureFacts(error.cause);
-  if (error instanceof TimeoutFailure) return { type: timeoutType(error), message: timeoutMessage(error) };
-  if (error instanceof ApplicationFailure) return { type: error.type ?? 'Unknown', message: error.message };
+  if (error instanceof TimeoutFailure)
+    return { type: timeoutType(error), message: timeoutMessage(error), ...iterationIn(error.lastHeartbeatDetails) };
+  if (error instanceof ApplicationFailure)
+    return { type: error.type ?? 'Unknown', message: error.message, ...iterationIn(error.details?.[0]) };
   return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
+}
+
+function iterationIn(details: unknown): { readonly iteration?: number } {
+  if (details === null || typeof details !== 'object' || !('iteration' in details)) return {};
+  return typeof details.iteration === 'number' ? { iteration: details.iteration } : {};
 }
 
 function timeoutType(error: TimeoutFailure): ObservedFailure {

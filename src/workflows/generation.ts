@@ -1,5 +1,5 @@
 /** One generation: stage in on all hosts, launch all ranks, commit their saves as they become complete, end together. */
-import { ApplicationFailure, CancellationScope, isCancellation } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
 import type { TrainRankResult } from '../contract/activities.js';
 import type { GangState, TrainGangInput } from '../contract/messages.js';
 import type { Lease } from '../plan/hosts.js';
@@ -25,6 +25,9 @@ export class GangBroken extends Error {
 const ATTACH_AGAIN = ['Silent', 'Detached', 'WorkerShutdown', 'AgentRestarted', 'ActivityReset', 'ActivityPause'];
 /** An agent that keeps coming and going without the trainer's end is a host at fault. */
 const ATTACHES = 20;
+
+/** Long for one look at the store, short for a person who waits. */
+const LAST_COMMIT = '5 minutes';
 
 export interface Generation {
   readonly input: TrainGangInput;
@@ -57,33 +60,34 @@ export async function runGeneration(gang: Generation): Promise<void> {
     return true;
   };
 
+  /** Bounded by what a generation can have saved; each turn commits one save or ends. A save that is not whole is none. */
+  const commitTheRest = async (): Promise<void> => {
+    try {
+      while (await commitNext(true));
+    } catch (error) {
+      if (failureFacts(error).type !== 'CheckpointPartial') throw error;
+    }
+  };
+
   const scope = new CancellationScope();
-  // Commits go on beside the ranks until they end; what they shipped last is then looked for once more.
   const commits = scope.run(async () => {
     while (committed < gang.input.opening.iterations) await commitNext(false);
   });
-  commits.catch(() => undefined);
   try {
-    await runRanks(gang, port);
+    await runRanks(gang, port, commits);
+    // The ranks have shipped everything, so the last commit is a look at the store away.
+    await Promise.race([commits, scope.run(() => sleep(LAST_COMMIT))]);
   } finally {
     scope.cancel();
     await commits.catch(() => undefined);
-    // Bounded by what a generation can have saved; each turn commits one save or ends.
-    await CancellationScope.nonCancellable(async () => {
-      while (await commitNext(true));
-    });
+    await CancellationScope.nonCancellable(commitTheRest);
   }
   if (committed < gang.input.opening.iterations)
-    throw new GangBroken(
-      [
-        {
-          host: hostOf(gang, 0),
-          nodeRank: 0,
-          type: 'TrainerFailed',
-          message: 'All ranks ended well, but the last iteration is not in the store.',
-        },
-      ],
-      committed,
+    throw broken(
+      gang,
+      0,
+      'CheckpointPartial',
+      'All ranks ended well, but the last iteration is not whole in the store.',
     );
 }
 
@@ -108,18 +112,28 @@ async function prepareHosts(gang: Generation): Promise<number> {
   }
 }
 
-/** Ends when all ranks have; the first failure stops the rest, and no rank is left when it throws. */
-async function runRanks(gang: Generation, port: number): Promise<void> {
+/**
+ * Ends when all ranks have. The first failure, of a rank or of the commits, stops the others, and no rank is left when it
+ * throws. A cancelled run is different: each trainer gets its grace to save, and only then whatever is left is ended.
+ */
+async function runRanks(gang: Generation, port: number, commits: Promise<void>): Promise<void> {
   const scope = new CancellationScope();
   const ranks = gang.leases.map((_, nodeRank) => scope.run(() => observeRank(gang, nodeRank, port)));
+  const commitsFailed = commits.then(() => new Promise<never>(() => undefined));
   try {
-    await Promise.all(ranks);
-  } catch {
+    await Promise.race([Promise.all(ranks), commitsFailed]);
+  } catch (error) {
     gang.show({ phase: 'stopping' });
+    if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
     await stopAll(gang);
     scope.cancel();
     await throwBroken(gang, ranks);
+    throw broken(gang, 0, failureFacts(error).type, failureFacts(error).message);
   }
+}
+
+function broken(gang: Generation, nodeRank: number, type: string, message: string): GangBroken {
+  return new GangBroken([{ host: hostOf(gang, nodeRank), nodeRank, type, message }], gang.from?.iteration ?? 0);
 }
 
 /** One node's trainer from its launch to its end, through any number of restarts of its agent. */
@@ -170,10 +184,11 @@ async function throwBroken(gang: Generation, work: readonly Promise<unknown>[]):
     const host = hostOf(gang, nodeRank);
     if (isCancellation(end.reason))
       return [{ host, nodeRank, type: 'Stopped', message: 'It was stopped with the gang.' }];
-    const { type, message } = failureFacts(end.reason);
-    return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, message }];
+    const { type, ...facts } = failureFacts(end.reason);
+    return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, ...facts }];
   });
-  if (failures.length > 0) throw new GangBroken(failures, gang.from?.iteration ?? 0);
+  const reached = Math.max(gang.from?.iteration ?? 0, ...failures.map(({ iteration }) => iteration ?? 0));
+  if (failures.length > 0) throw new GangBroken(failures, reached);
 }
 
 function hostOf(gang: Generation, nodeRank: number): string {

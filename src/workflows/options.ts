@@ -18,19 +18,22 @@ export const VERIFY: ActivityOptions = {
 /** Watching for something that may take days to happen: the heartbeat is the only limit that means anything. */
 export const WATCH: ActivityOptions = {
   startToCloseTimeout: '10 days',
-  heartbeatTimeout: '30 seconds', // a dead control worker is replaced within half a minute
+  heartbeatTimeout: '10 seconds', // beats every second or two; a dead control worker is replaced so soon
   retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },
 };
 
 /** A host that does not take work up within this time is passed over; its queue belongs to it alone. */
 const PICKED_UP = '1 minute';
 
-/** A stage on one host. Three attempts there go on from where the last one was; then another host is tried. */
+/**
+ * A stage on one host. The server repeats only what may go well later on the same host (a store or a source that is away),
+ * and does so for as long as it takes; every other failure is the workflow's to decide.
+ */
 export const HOST_STAGE: ActivityOptions = {
   startToCloseTimeout: '24 hours', // a 157 GB model over a slow line
   scheduleToStartTimeout: PICKED_UP,
   heartbeatTimeout: '1 minute', // beats every few seconds; a minute outlives a restart of the agent
-  retry: { initialInterval: '2 seconds', maximumInterval: '1 minute', maximumAttempts: 3 },
+  retry: { initialInterval: '2 seconds', maximumInterval: '1 minute' },
 };
 
 /** Short duties on a host that has a gang: no retry by the server, the gang decides. */
@@ -38,7 +41,7 @@ export const HOST_DUTY: ActivityOptions = {
   startToCloseTimeout: '5 minutes',
   scheduleToStartTimeout: PICKED_UP,
   heartbeatTimeout: '1 minute',
-  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 }, // a gang must not wait
 };
 
 /**

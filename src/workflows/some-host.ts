@@ -5,11 +5,13 @@ import { control, onIo } from './activities.js';
 import { failureFacts } from './failure.js';
 import { HOST_STAGE } from './options.js';
 
-/** More hosts than this failing one stage says that the stage is at fault, not the hosts. */
-const HOSTS_TO_TRY = 4;
+/** A stage that failed so many times is at fault itself, not its hosts. */
+const TRIES = 4;
 
-/** Failures that another host may not have: it was silent, or it ran into something three times. */
-const ANOTHER_HOST_MAY = ['Silent', 'NotPickedUp', 'TimedOut', 'CommandFailed', 'SourceNotFound'];
+/** Failures of a host: another one may not have them, and on the only one a second try may go well. */
+const HOST_FAILURES = ['Silent', 'NotPickedUp', 'TimedOut', 'CommandFailed'];
+/** A folder that is not on this host may be on another; looking twice on the same one finds nothing new. */
+const PLACE_FAILURES = ['SourceNotFound'];
 
 export interface SomeHost {
   readonly cluster: string;
@@ -23,17 +25,20 @@ export async function onSomeHost<Result>(
   start: (io: IoActivities, host: string) => Promise<Result>,
 ): Promise<Result> {
   const tried: string[] = [];
-  for (;;) {
+  for (let tries = 1; ; tries += 1) {
     const { pickHost } = control(where.cluster, `${where.what} · which host`);
-    const host = await pickHost({ cluster: where.cluster, runtime: where.runtime, except: tried });
+    const question = { cluster: where.cluster, runtime: where.runtime };
+    // When every host was tried once, each gets a second chance.
+    const host = (await pickHost({ ...question, except: tried })) ?? tried[(tries - 1) % tried.length] ?? '';
     try {
       return await start(onIo(where.cluster, host, where.what, HOST_STAGE), host);
     } catch (error) {
       if (isCancellation(error)) throw error;
       const { type, message } = failureFacts(error);
-      tried.push(host);
-      if (!ANOTHER_HOST_MAY.includes(type) || tried.length >= HOSTS_TO_TRY)
-        throw ApplicationFailure.nonRetryable(`${where.what} failed on ${tried.join(', ')}: ${message}`, type);
+      const again = HOST_FAILURES.includes(type) || (PLACE_FAILURES.includes(type) && !tried.includes(host));
+      if (!again || tries === TRIES)
+        throw ApplicationFailure.nonRetryable(`${where.what} failed on ${host}: ${message}`, type);
+      if (!tried.includes(host)) tried.push(host);
     }
   }
 }

@@ -102,7 +102,7 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
       restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
       const root = rootCause(error.failures);
       if (root === undefined) throw error;
-      const verdict = judge(root, restartsWithoutProgress);
+      const verdict = judge(root, restartsWithoutProgress, from !== undefined);
       const iterationsLost = Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0));
       const incident = {
         at: Date.now(),
@@ -114,6 +114,9 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
         iterationsLost,
       };
       show({ incidents: [...gang.incidents, incident] });
+      // Bounded: every step back drops a commit, and there are finitely many.
+      if (verdict.decision === 'one commit back' && from !== undefined)
+        await append({ fact: 'drop', generation: from.generation, iteration: from.iteration, why: root.message });
       if (verdict.decision === 'give up')
         throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, gang.incidents.slice(-10));
     }

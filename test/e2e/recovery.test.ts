@@ -37,7 +37,8 @@ afterAll(async () => {
 
 // What comes after the training is forgotten too, so that the digest is that of the weights which the test itself has trained.
 beforeEach(async () => {
-  for (const artifact of ['checkpoint', 'published', 'evaluation'] as const) expect(await forget(cluster, artifact)).toBe(1);
+  for (const artifact of ['checkpoint', 'published', 'evaluation'] as const)
+    expect(await forget(cluster, artifact)).toBe(1);
 });
 
 /** The trainers of the first generation, once the gang has done its first iteration. */
@@ -66,7 +67,8 @@ async function endOf(run: RunHandle): Promise<{ result: FineTuneResult; incident
   return { result: await run.result(), incidents: events.filter(({ type }) => type === 'incident') };
 }
 
-const isStill = (pid: number, start: number | undefined): boolean => start !== undefined && readProcess(pid)?.start === start;
+const isStill = (pid: number, start: number | undefined): boolean =>
+  start !== undefined && readProcess(pid)?.start === start;
 
 async function generationsOf(runId: string): Promise<readonly number[]> {
   return (await readLog(cluster, runId)).flatMap((fact) => (fact.fact === 'open' ? [fact.generation] : []));
@@ -78,9 +80,9 @@ describe('a training ends in the same bits', () => {
     const [, language] = await training(run.runId);
     await until('a first checkpoint is committed', LIMIT_MS, async () => (await commitsOf(cluster, run.runId))[0]);
     process.kill(language.rank, 'SIGKILL');
-    const reached = until('the killed trainer is gone', LIMIT_MS, () => (readProcess(language.launcher) === undefined ? true : undefined)).then(() =>
-      iterationsOf(language),
-    );
+    const reached = until('the killed trainer is gone', LIMIT_MS, () =>
+      readProcess(language.launcher) === undefined ? true : undefined,
+    ).then(() => iterationsOf(language));
     const { result, incidents } = await endOf(run);
 
     expect(result.weightsDigest).toBe(undisturbed.weightsDigest);
@@ -92,7 +94,12 @@ describe('a training ends in the same bits', () => {
     expect(lost).toBeGreaterThanOrEqual(0);
     expect(lost).toBeLessThanOrEqual(EVERY);
     expect(incidents).toHaveLength(1);
-    expect(incidents[0]).toMatchObject({ generation: 1, host: language.host, failure: 'TrainerFailed', iterationsLost: lost });
+    expect(incidents[0]).toMatchObject({
+      generation: 1,
+      host: language.host,
+      failure: 'TrainerFailed',
+      iterationsLost: lost,
+    });
   });
 
   test('when an agent is killed: the next one adopts the trainer, which does not notice', async () => {
@@ -113,8 +120,12 @@ describe('a training ends in the same bits', () => {
     expect(result.weightsDigest).toBe(undisturbed.weightsDigest);
     expect(incidents).toEqual([]);
     expect(await generationsOf(run.runId)).toEqual([1]);
-    expect(await trainersOfEnded(run.runId)).toEqual(before.map(({ launcher, supervisor: keeper }) => [keeper, launcher]));
-    const asked = (await activitiesOf(cluster.state.address, `run/${run.runId}/train`)).filter(({ type }) => type === 'trainRank');
+    expect(await trainersOfEnded(run.runId)).toEqual(
+      before.map(({ launcher, supervisor: keeper }) => [keeper, launcher]),
+    );
+    const asked = (await activitiesOf(cluster.state.address, `run/${run.runId}/train`)).filter(
+      ({ type }) => type === 'trainRank',
+    );
     expect(asked.filter(({ queue }) => queue === `npu/dev/${host}`)).toHaveLength(2);
     expect(asked).toHaveLength(3);
   });

@@ -34,6 +34,8 @@ export interface Behaviour {
   readonly found?: readonly StageItem[];
   trainRank?: (input: TrainRankInput, host: string, cluster: FakeCluster) => Promise<TrainRankResult>;
   stage?: (stage: StageItem, host: string, cluster: FakeCluster) => Promise<void>;
+  /** May fail, as a restore does that finds a damaged shard. */
+  stageIn?: (iteration: number, host: string) => Promise<void>;
   accuracy?: number;
 }
 
@@ -127,6 +129,7 @@ export class FakeCluster {
       agentPid: process.pid,
       agentStartedAt: new Date(0).toISOString(),
       version: 'test',
+      fence: 0,
     };
     await this.client.workflow.signalWithStart(WORKFLOW_TYPES.hostPool, {
       workflowId: poolWorkflowId(this.name),
@@ -171,7 +174,7 @@ export class FakeCluster {
           await Context.current().sleep(50);
         }
       },
-      pickHost: ({ except }) => Promise.resolve(HOSTS.find((host) => !except.includes(host)) ?? HOSTS[0]),
+      pickHost: ({ except }) => Promise.resolve(HOSTS.find((host) => !except.includes(host)) ?? null),
       promote: () => {
         this.acts.push('promote');
         return Promise.resolve({ number: 1 });
@@ -197,9 +200,10 @@ export class FakeCluster {
       convertModel: stage('convert'),
       prepareData: stage('prepare'),
       publishModel: stage('publish'),
-      stageIn: ({ generation, resumeFrom }) => {
-        this.acts.push(`stage in g${String(generation)} from ${String(resumeFrom?.iteration ?? 0)} ${host}`);
-        return Promise.resolve();
+      stageIn: async ({ generation, resumeFrom }) => {
+        const iteration = resumeFrom?.iteration ?? 0;
+        this.acts.push(`stage in g${String(generation)} from ${String(iteration)} ${host}`);
+        await behaviour.stageIn?.(iteration, host);
       },
       openRendezvous: () => Promise.resolve({ port: 20_000 }),
       stopTrainer: ({ generation }) => {

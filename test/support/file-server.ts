@@ -1,4 +1,4 @@
-/** A real HTTP server for one file that behaves as badly as it is told to. */
+/** A real HTTP server for one file, or for a folder's, that behaves as badly as it is told to. */
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -6,6 +6,8 @@ import { onTestFinished } from 'vitest';
 
 export interface Behaviour {
   body: Buffer;
+  /** By path below the server's address; every other path is `body`. */
+  files: ReadonlyMap<string, Buffer>;
   etag?: string | undefined;
   lastModified?: string | undefined;
   /** False: every answer is the whole file. */
@@ -41,6 +43,7 @@ export interface FileServer {
 export async function fileServer(body: Buffer, given: Partial<Behaviour> = {}): Promise<FileServer> {
   const behaviour: Behaviour = {
     body,
+    files: new Map(),
     ranges: true,
     cutAfter: () => undefined,
     stall: false,
@@ -76,7 +79,8 @@ async function answer(
   index: number,
   sent: (bytes: number) => void,
 ): Promise<void> {
-  const { body, etag, lastModified } = behaviour;
+  const { etag, lastModified } = behaviour;
+  const body = behaviour.files.get((request.url ?? '').slice(1)) ?? behaviour.body;
   const special = behaviour.answers.shift();
   if (special !== undefined) {
     response.writeHead(special.status, special.headers).end('not now');
@@ -88,7 +92,12 @@ async function answer(
     response.writeHead(304).end();
     return;
   }
-  const [start, end] = rangeOf(request, behaviour);
+  if (request.method === 'HEAD') {
+    response.setHeader('content-length', body.byteLength);
+    response.end();
+    return;
+  }
+  const [start, end] = rangeOf(request, body);
   const isPartial = behaviour.ranges && request.headers.range !== undefined && isUnchanged(request, behaviour);
   if (isPartial && start >= body.byteLength) {
     response.writeHead(416, { 'content-range': `bytes */${body.byteLength}` }).end();
@@ -120,7 +129,7 @@ async function answer(
   response.end();
 }
 
-function rangeOf(request: IncomingMessage, { body }: Behaviour): [number, number] {
+function rangeOf(request: IncomingMessage, body: Buffer): [number, number] {
   const match = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
   if (match === null) return [0, body.byteLength];
   return [Number(match[1]), match[2] === '' ? body.byteLength : Number(match[2]) + 1];

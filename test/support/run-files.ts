@@ -1,8 +1,8 @@
 /** What a run has left in the store and on its hosts, as a test reads it: files, facts and plans, no engine in between. */
 import { open, readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { StageResult } from '../../src/contract/activities.js';
-import type { Plan } from '../../src/plan/plan.js';
+import type { ArtifactName, Plan } from '../../src/plan/plan.js';
 import type { RunFact } from '../../src/plan/run-log.js';
 import type { DevCluster } from './dev-cluster.js';
 
@@ -36,19 +36,41 @@ interface ResumeRecord {
   readonly result: StageResult;
 }
 
+interface Recorded extends ResumeRecord {
+  /** The folder with all records of its stage key. */
+  readonly folder: string;
+}
+
+/** The first record of every stage key whose result holds this artifact. */
+async function recordsOf({ storeFolder }: DevCluster, artifact: ArtifactName): Promise<readonly Recorded[]> {
+  const names = (await filesBelow(join(storeFolder, 'resume'))).filter((name) => name.endsWith('000001.json'));
+  const records = await Promise.all(
+    names.map(async (name) => {
+      const file = join(storeFolder, 'resume', name);
+      return { folder: dirname(file), ...(JSON.parse(await readFile(file, 'utf8')) as ResumeRecord) };
+    }),
+  );
+  return records.filter(({ result }) => artifact in result.artifacts);
+}
+
+/** What a run has made itself and recorded: the folder of the artifact in the store, and its digest. */
+export async function madeBy(
+  cluster: DevCluster,
+  runId: string,
+  artifact: ArtifactName,
+): Promise<{ readonly folder: string; readonly digest: string }> {
+  const found = (await recordsOf(cluster, artifact)).find((record) => record.runId === runId)?.result.artifacts[
+    artifact
+  ];
+  if (found === undefined) throw new Error(`Run ${runId} has recorded no ${artifact}.`);
+  return { folder: join(cluster.storeFolder, found.prefix), digest: found.digest };
+}
+
 /** Takes the resume points away whose result holds this artifact, as if nobody had made it yet. Returns how many they were. */
-export async function forget({ storeFolder }: DevCluster, artifact: keyof StageResult['artifacts']): Promise<number> {
-  const folder = join(storeFolder, 'resume');
-  let forgotten = 0;
-  for (const key of await readdir(folder)) {
-    const [name] = await readdir(join(folder, key));
-    if (name === undefined) continue;
-    const { result } = JSON.parse(await readFile(join(folder, key, name), 'utf8')) as ResumeRecord;
-    if (!(artifact in result.artifacts)) continue;
-    await rm(join(folder, key), { recursive: true });
-    forgotten += 1;
-  }
-  return forgotten;
+export async function forget(cluster: DevCluster, artifact: ArtifactName): Promise<number> {
+  const records = await recordsOf(cluster, artifact);
+  for (const { folder } of records) await rm(folder, { recursive: true });
+  return records.length;
 }
 
 /** Turns one bit over in the middle of a file, in place, as a bad disk does. */

@@ -79,6 +79,17 @@ describe('a run', () => {
     expect(acts.filter((act) => act.startsWith('convert'))).toEqual(['convert host-a', 'convert host-b']);
   });
 
+  test('looks for a folder on every host once and then says that it is nowhere', async () => {
+    const fake = await start({
+      stage: (item) =>
+        item === 'fetch-model' ? Promise.reject(trainer('SourceNotFound', 'There is no /model.')) : Promise.resolve(),
+    });
+    const error: unknown = await fake.run('nowhere').catch((thrown: unknown) => thrown);
+    expect((error as WorkflowFailedError).cause).toMatchObject({ type: 'SourceNotFound' });
+    const hosts = fake.acts.filter((act) => act.startsWith('fetch-model')).map((act) => act.split(' ')[1]);
+    expect([...new Set(hosts)]).toEqual(['host-a', 'host-b', 'host-c']);
+  });
+
   test('fails at once, with its own sentence, when its data is refused', async () => {
     const fake = await start({
       stage: (item) =>
@@ -162,6 +173,27 @@ describe('a gang', () => {
     const error: unknown = await fake.run('hopeless').catch((thrown: unknown) => thrown);
     expect((error as WorkflowFailedError).cause).toMatchObject({ type: 'BudgetExhausted' });
     expect(fake.logOf('hopeless').filter(({ fact }) => fact === 'open')).toHaveLength(3);
+  });
+
+  test('drops a commit that is damaged when it is restored and goes on from the one before', async () => {
+    const { acts, log } = await runOf({
+      trainRank: async (input, _host, fake) => {
+        if (input.generation > 1) {
+          if (input.nodeRank === 0) fake.save(input, 30);
+          return { iteration: 30 };
+        }
+        for (const iteration of [10, 20]) if (input.nodeRank === 0) fake.save(input, iteration);
+        throw trainer('TrainerFailed');
+      },
+      stageIn: (iteration, host) =>
+        iteration === 20 && host === 'host-b'
+          ? Promise.reject(trainer('CheckpointDamaged', 'A shard is cut.'))
+          : Promise.resolve(),
+    });
+    expect(log.map((fact) => (fact.fact === 'open' ? 'open' : `${fact.fact} ${String(fact.iteration)}`))).toEqual([
+      ...['open', 'commit 10', 'commit 20', 'open', 'drop 20', 'open', 'commit 30'],
+    ]);
+    expect(acts).toContain('stage in g3 from 10 host-b');
   });
 
   test('does not repeat what the user has to put right', async () => {

@@ -18,12 +18,13 @@ export function createHosts(deps: ControlDeps): Pick<ControlActivities, 'pickHos
   return {
     pickHost: ({ cluster, runtime, except }) =>
       orFail(async () => {
-        const host = placeIo(await poolOf(deps, cluster), runtime, except);
+        const hosts = await poolOf(deps, cluster);
+        const host = placeIo(hosts, runtime, except);
         if (host !== undefined) return host;
-        const others = except.length === 0 ? '' : ` besides ${except.join(', ')}`;
+        if (placeIo(hosts, runtime, []) !== undefined) return null;
         throw failure(
           'NoHost',
-          `Cluster ${cluster} has no live host with the ${runtime} runtime${others}. Start an agent: anneal agent --config agent.yaml.`,
+          `Cluster ${cluster} has no live host with the ${runtime} runtime. Start an agent: anneal agent --config agent.yaml.`,
         );
       }),
     watchHosts: ({ cluster }) => orFail(() => watch(deps, cluster)),

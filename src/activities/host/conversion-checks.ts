@@ -69,7 +69,7 @@ async function listConverted(deps: HostDeps, folder: string): Promise<z.output<t
     join(deps.runtimeBin, 'python'),
     ['-m', 'anneal_trainer.tensors', 'list', folder, '--json'],
     {
-      env: { ...deps.environment, PYTHONPATH: deps.trainerHome },
+      env: { ...deps.environment, PYTHONPATH: deps.toolsHome },
       extendEnv: false,
       timeout: LIST_LIMIT_MS,
       maxBuffer: 100 * 1024 * 1024,

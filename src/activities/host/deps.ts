@@ -15,6 +15,8 @@ export interface HostDeps {
   readonly runtimeBin: string;
   /** The folder with the trainer's entry scripts. */
   readonly trainerHome: string;
+  /** The folder of our own tools, `anneal_trainer`; on the CPU runtime it is the trainer's as well. */
+  readonly toolsHome: string;
   /** What child processes may inherit from the agent. */
   readonly environment: Readonly<Record<string, string>>;
   readonly leaseTtlSeconds: number;

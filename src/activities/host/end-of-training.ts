@@ -1,5 +1,5 @@
 /** What a trainer's end means: ship what it saved, then judge by evidence, never by its exit code. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExitVerdict } from '../../backends/backend.js';
 import type { TrainRankResult } from '../../contract/activities.js';
@@ -18,7 +18,7 @@ const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'le
   stopped: 'TrainerFailed',
   'out-of-memory': 'OutOfMemory',
   'loss-diverged': 'LossDiverged',
-  'checkpoint-missing': 'CheckpointPartial',
+  'checkpoint-missing': 'CheckpointDamaged',
   killed: 'TrainerFailed',
   'peer-lost': 'PeerLost',
   'trainer-error': 'TrainerFailed',
@@ -38,15 +38,20 @@ export async function endOfTraining(work: RankWork, end: TrainerEnd): Promise<()
   const { nodeRank } = input;
   const verdict = backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
-  const wanted = isWell ? iterations : tracker.kind === 'iteration' ? tracker.iteration : 0;
+  const wanted = isWell ? iterations : tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
   const deadline = monotonicSeconds() + (isWell ? LAST_SAVE_SECONDS : LEFT_OVER_SECONDS);
   while (shipper.shippedIteration < wanted && monotonicSeconds() < deadline) await pause(100);
   return () => {
     if (verdict.kind !== 'completed' && verdict.kind !== 'left')
-      throw failure(FAILURE_OF[verdict.kind], `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`, {
-        iteration: log.iteration,
-        tail: log.lines.slice(-20),
-      });
+      // What we stopped after another node's end is never the cause of that end.
+      throw failure(
+        end.exit.reason === 'stopped' ? 'StaleGeneration' : FAILURE_OF[verdict.kind],
+        `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`,
+        {
+          iteration: log.iteration,
+          tail: log.lines.slice(-20),
+        },
+      );
     if (shipper.shippedIteration < iterations)
       throw failure(
         'TrainerFailed',
@@ -55,4 +60,10 @@ export async function endOfTraining(work: RankWork, end: TrainerEnd): Promise<()
       );
     return { iteration: log.iteration, ...(log.loss === undefined ? {} : { loss: log.loss }) };
   };
+}
+
+/** Only node 0 has a tracker; the others go by their newest folder, which node 0 may be about to name. */
+async function newestSave({ backend, dir }: RankWork): Promise<number> {
+  const names = await readdir(join(dir, 'save')).catch(() => []);
+  return Math.max(0, ...names.map((name) => backend.parseIterationFolder(name) ?? 0));
 }

@@ -8,7 +8,7 @@ import { fenceFile } from './work-folders.js';
 /** Stores a higher fence and refuses a lower one. Called before anything of a lease begins. */
 export async function passFence(workRoot: string, host: string, fence: number): Promise<void> {
   const file = fenceFile(workRoot);
-  const seen = await readFence(file);
+  const seen = await seenFence(workRoot);
   if (fence < seen)
     throw failure(
       'StaleGeneration',
@@ -19,9 +19,10 @@ export async function passFence(workRoot: string, host: string, fence: number): 
   await replaceFile(file, String(fence), { durable: true });
 }
 
-async function readFence(file: string): Promise<number> {
+/** 0 on a host that was never leased. */
+export async function seenFence(workRoot: string): Promise<number> {
   try {
-    return Number(await readFile(file, 'utf8'));
+    return Number(await readFile(fenceFile(workRoot), 'utf8'));
   } catch {
     return 0;
   }

@@ -50,7 +50,9 @@ async function shipOnce({ store, runId, log, path }: LogShipment, from: number):
     for (;;) {
       const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, offset);
       if (bytesRead === 0) return offset;
-      await store.create(logChunkKey(runId, log, offset), Buffer.from(buffer.subarray(0, bytesRead)));
+      const outcome = await store.create(logChunkKey(runId, log, offset), Buffer.from(buffer.subarray(0, bytesRead)));
+      // Another attempt has sent a shorter or longer chunk from here: go on behind it.
+      if (outcome === 'different') return await shippedBytes({ store, runId, log, path });
       offset += bytesRead;
     }
   } finally {

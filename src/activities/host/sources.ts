@@ -2,6 +2,7 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Context } from '@temporalio/activity';
 import type { IoActivities, SourceInput } from '../../contract/activities.js';
 import type { SourceSpec } from '../../spec/source.js';
 import { walkFiles } from '../../storage/disk.js';
@@ -24,16 +25,18 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
   const { store, workRoot, facts } = deps;
   return {
     fingerprintSource: (input) =>
-      orSource(() =>
-        reporting(facts.name, async ({ signal }) => ({
-          fingerprint: await fingerprint(await sourceOf(input), signal),
-        })),
+      orFail(() =>
+        reporting(facts.name, async ({ signal }) => {
+          const source = await sourceOf(input);
+          return { fingerprint: await orSource(() => fingerprint(source, signal)) };
+        }),
       ),
     fetchSource: (input) =>
-      orSource(() =>
+      orFail(() =>
         reporting(facts.name, async (reporter) => {
           const source = await sourceOf(input);
-          const folder = await bring(source, stageFolder(workRoot, input.runId, input.item), reporter);
+          const target = stageFolder(workRoot, input.runId, input.item);
+          const folder = await orSource(() => bring(source, target, reporter));
           const name = input.item === 'fetch-model' ? 'model' : 'data';
           const artifact = await publishArtifact(store, folder, {
             signal: reporter.signal,
@@ -99,16 +102,19 @@ export async function fingerprint(source: SourceSpec, signal: AbortSignal): Prom
   return digestOf(states);
 }
 
-/** A source's errors are not the store's: what is missing there is the user's to put right, what is away may come back. */
+/** So many attempts, up to a minute apart, are a quarter of an hour: then an address that never answers is taken for wrong. */
+const ATTEMPTS = 20;
+
+/** A source's errors are not the store's: what is missing or changed is the user's to put right, what is away may come back. */
 async function orSource<Result>(body: () => Promise<Result>): Promise<Result> {
-  return orFail(async () => {
-    try {
-      return await body();
-    } catch (error) {
-      if (isStoreError(error, 'NotFound')) throw failure('SourceNotFound', error.message, undefined, error);
-      if (error instanceof TypeError)
-        throw failure('SourceUnavailable', `The source does not answer: ${error.message}.`, undefined, error);
-      throw error;
-    }
-  });
+  try {
+    return await body();
+  } catch (error) {
+    if (isStoreError(error, 'NotFound')) throw failure('SourceNotFound', error.message, undefined, error);
+    if (isStoreError(error, 'DigestMismatch')) throw failure('SourceChanged', error.message, undefined, error);
+    if (!isStoreError(error, 'Unavailable') && !(error instanceof TypeError)) throw error;
+    const { attempt } = Context.current().info;
+    const type = attempt < ATTEMPTS ? 'SourceUnavailable' : 'SourceNotFound';
+    throw failure(type, `The source does not answer (attempt ${String(attempt)}): ${error.message}`, undefined, error);
+  }
 }

@@ -33,7 +33,7 @@ export async function runStageCommands(
   await killLeftovers(marker);
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true });
-  const filled = { trainerHome: deps.trainerHome, ...values, work };
+  const filled = { trainerHome: deps.trainerHome, toolsHome: deps.toolsHome, ...values, work };
   await writePlannedFiles(plan, filled, work);
   // Beside the folder, not in it: the log must not become part of an artifact.
   const logFile = `${work}.log`;
@@ -89,7 +89,7 @@ export function fillCommand(
   const own = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, fillArgument(value, values)]));
   return {
     argv: [join(deps.runtimeBin, program), ...args.map((argument) => fillArgument(argument, values))],
-    env: { ...deps.environment, ...own, PATH: path, ANNEAL_TRAINER_HOME: deps.trainerHome },
+    env: { ...deps.environment, ...own, PATH: path, ANNEAL_TRAINER_HOME: deps.toolsHome },
     cwd: fillArgument(cwd, values),
   };
 }

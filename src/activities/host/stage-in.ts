@@ -1,5 +1,5 @@
 /** Everything that a node's trainer reads, verified and in place, before any trainer of the gang starts. */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoint.js';
 import type { IoActivities, StageInInput } from '../../contract/activities.js';
@@ -7,6 +7,7 @@ import type { CheckpointFile, Plan } from '../../plan/plan.js';
 import { findFreePort } from '../../process/free-port.js';
 import { trainerDir } from '../../process/trainer-files.js';
 import { stopTrainer } from '../../process/supervisor.js';
+import { isStoreError } from '../../storage/errors.js';
 import { materialize } from '../../storage/file-set.js';
 import { failure, orFail } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
@@ -17,6 +18,14 @@ import { bringInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
 
+/** Beside the launch record of a generation. */
+const STAGED_PLAN = 'plan.json';
+
+/** The plan as it was staged in on this host. */
+export async function readStagedPlan(dir: string): Promise<Plan> {
+  return JSON.parse(await readFile(join(dir, STAGED_PLAN), 'utf8')) as Plan;
+}
+
 export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'openRendezvous' | 'stopTrainer'> {
   const { workRoot, facts, store } = deps;
   return {
@@ -24,21 +33,25 @@ export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'o
       orFail(() =>
         reporting(facts.name, async (reporter) => {
           await passFence(workRoot, facts.name, input.fence);
-          const { gang } = await readPlan(store, input.runId);
+          const plan = await readPlan(store, input.runId);
+          const { gang } = plan;
           const { converted, ...read } = input.inputs;
           await bringInputs(deps, read, reporter);
           const dir = trainerDir(trainersFolder(workRoot), input);
           // An attempt before this one may have got anywhere; nothing of this generation runs yet.
           await rm(join(dir, 'save'), { recursive: true, force: true });
           await mkdir(join(dir, 'save'), { recursive: true });
-          if (input.resumeFrom !== null) {
+          // A trainer is launched and adopted by what lies here, also while the store is away.
+          await writeFile(join(dir, STAGED_PLAN), JSON.stringify(plan));
+          const { resumeFrom } = input;
+          if (resumeFrom !== null) {
             const only = filesOf(gang.checkpointFiles, input.nodeRank);
-            await makeLoadFolder(deps, join(dir, 'load'), input.resumeFrom, only, reporter);
+            await orDamaged(() => makeLoadFolder(deps, join(dir, 'load'), resumeFrom, only, reporter));
           } else if (converted !== undefined) await loadRelease(input, gang, join(dir, 'load'), reporter);
           else throw failure('ArtifactCorrupt', `Run ${input.runId} has no converted model to start from.`);
         }),
       ),
-    // A port of its own for each generation: the one before may be held by what is just ending, or be in TIME_WAIT.
+    // Chosen at random among ten thousand: the one before may be held by what is just ending, or be in TIME_WAIT.
     openRendezvous: () => orFail(async () => ({ port: await findFreePort() })),
     stopTrainer: (input) =>
       orFail(() =>
@@ -70,6 +83,17 @@ export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'o
         say({ message: 'brings the converted model', done: bytesDone, total: bytesTotal });
       },
     });
+  }
+}
+
+/** A commit whose files are not what its manifest says costs one commit, not the run. */
+async function orDamaged(restore: () => Promise<void>): Promise<void> {
+  try {
+    await restore();
+  } catch (error) {
+    if (isStoreError(error, 'NotFound') || isStoreError(error, 'DigestMismatch'))
+      throw failure('CheckpointDamaged', error.message, undefined, error);
+    throw error;
   }
 }
 

@@ -9,7 +9,6 @@ import { findTrainer, launchTrainer, sweep, waitForExit, type TrainerEnd } from 
 import { renewLease, requestStop, trainerDir, writeToken } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { failure, orFail } from '../fail.js';
-import { readPlan } from '../run-documents.js';
 import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
 import { endOfTraining } from './end-of-training.js';
@@ -17,6 +16,7 @@ import { passFence } from './fence.js';
 import { shipLog } from './log-shipper.js';
 import type { RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
+import { readStagedPlan } from './stage-in.js';
 import { fillCommand, writePlannedFiles } from './stage-command.js';
 import { TrainerLog } from './trainer-log.js';
 import { cacheFolder, hostLockFile, trainersFolder } from './work-folders.js';
@@ -29,9 +29,9 @@ export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
   return (input) =>
     orFail(async () => {
       await passFence(deps.workRoot, deps.facts.name, input.fence);
-      const plan = await readPlan(deps.store, input.runId);
-      const backend = backendFor({ kind: plan.runtime });
       const dir = trainerDir(trainersFolder(deps.workRoot), input);
+      const plan = await readStagedPlan(dir);
+      const backend = backendFor({ kind: plan.runtime });
       await launchOrAdopt(deps, input, plan, dir);
       await writeToken(dir, Context.current().info.base64TaskToken);
       const folder = join(dir, 'save');
@@ -59,6 +59,7 @@ async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, 
     load: join(dir, 'load'),
     save: join(dir, 'save'),
     trainerHome: deps.trainerHome,
+    toolsHome: deps.toolsHome,
     masterAddress: input.masterAddress,
     masterPort: String(input.masterPort),
     nodeRank: String(nodeRank),

@@ -18,7 +18,7 @@ export const cpuProfile: RuntimeProfile = {
   distributedBackend: 'gloo',
   trainingFolder: { hole: 'work' },
   trainingEnvironment: python,
-  toolEnvironment: python,
+  toolEnvironment: { ...python, PYTHONPATH: { hole: 'toolsHome' } },
   tilesPerImage: 1,
   deviceFlags: [
     '--num-workers',

@@ -33,7 +33,8 @@ export function publishCommands(job: Job): readonly CommandPlan[] {
       job,
       ['dt_to_mm', '--load-dir', at('trained'), '--save-dir', at('work', FOLDERS.whole)],
       [oneStage(vision), oneStage(language)],
-      [],
+      // Without the model's own config a checkpoint that lacks a stage would pass for a smaller model.
+      ['--hf-dir', at('baseModel')],
     ),
     mmToHf(job, at('work', FOLDERS.whole), oneStage(vision), oneStage(language)),
   ];

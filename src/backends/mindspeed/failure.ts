@@ -172,7 +172,12 @@ function traceback({ lines }: ExitEvidence): ExitVerdict | undefined {
  */
 function firstOwnError(lines: readonly string[]): string | undefined {
   return lines.find(
-    (line) => OWN_ERROR.test(line.trimStart()) && !/ChildFailedError|SignalException/.test(line) && !ECHO.test(line),
+    (line) =>
+      OWN_ERROR.test(line.trimStart()) &&
+      // A heading: the cause is the traceback's last line.
+      !line.trimEnd().endsWith('Traceback (most recent call last):') &&
+      !/ChildFailedError|SignalException/.test(line) &&
+      !ECHO.test(line),
   );
 }
 

@@ -24,7 +24,7 @@ export const ascendProfile: RuntimeProfile = {
     // A checkpoint holds Megatron's arguments as a Python object, which torch 2.6 and newer refuse to load otherwise.
     TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: '1',
   },
-  toolEnvironment: { PYTHONUNBUFFERED: '1' },
+  toolEnvironment: { PYTHONPATH: { hole: 'toolsHome' }, PYTHONUNBUFFERED: '1' },
   toolsFile: { hole: 'trainerHome', then: '/mindspeed_mm/tools/tools.json' },
   tilesPerImage: 12,
   deviceFlags: ['--use-flash-attn', '--bf16', '--num-workers', '4'],
@@ -34,6 +34,13 @@ export const ascendProfile: RuntimeProfile = {
 
 function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
   const found: Refusal[] = [];
+  if (!spec.model.trustRemoteCode)
+    found.push({
+      path: 'model.trustRemoteCode',
+      value: false,
+      rule: "must be true on Ascend: MindSpeed MM's converter runs the configuration code that lies in the model folder",
+      remedy: 'Read that code (configuration_*.py), then set it to true.',
+    });
   if (spec.model.freeze.includes('language'))
     found.push({
       path: 'model.freeze',

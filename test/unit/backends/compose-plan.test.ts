@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
 import { showArgument } from '../../../src/plan/plan.js';
 import type { CommandPlan, Plan } from '../../../src/plan/plan.js';
-import type { RunSpecInput } from '../../../src/spec/run.js';
+import { RunSpec, type RunSpecInput } from '../../../src/spec/run.js';
 import { demoInput, publishedInput, specOf } from './specs.js';
 
 function planOf(input: RunSpecInput): Plan {
@@ -27,7 +27,7 @@ describe('the plan of the demo', () => {
   test('publishes dt -> mm -> hf with one-dimensional lists', () => {
     expect(plan.stages.publish.commands.map(show)).toEqual([
       'python -m anneal_trainer.dist_train_convert dt_to_mm --load-dir {trained} --save-dir {work}/mm' +
-        ' --target-vit-pp-layers [2] --target-gpt-pp-layers [2]',
+        ' --target-vit-pp-layers [2] --target-gpt-pp-layers [2] --hf-dir {baseModel}',
       'mm-convert InternVLConverter mm_to_hf --cfg.save_hf_dir {work}/published --cfg.mm_dir {work}/mm' +
         ' --cfg.hf_config.hf_dir {baseModel} --cfg.parallel_config.llm_pp_layers [2] --cfg.parallel_config.vit_pp_layers [2]' +
         ' --cfg.parallel_config.tp_size 1',
@@ -161,12 +161,11 @@ describe('the plan of InternVL3-8B on Ascend', () => {
     ]);
   });
 
-  test('answers nothing on standard input unless the user trusts the code in the model folder', () => {
-    const { convert } = planOf({
-      ...publishedInput,
-      model: { ...publishedInput.model, trustRemoteCode: false },
-    }).stages;
-    expect(convert.commands[0]).not.toHaveProperty('stdin');
+  test('is refused without the consent that the converter asks for on its standard input', () => {
+    const composed = composePlan(
+      RunSpec.parse({ ...publishedInput, model: { ...publishedInput.model, trustRemoteCode: false } }),
+    );
+    expect('refusals' in composed && composed.refusals.map(({ path }) => path)).toEqual(['model.trustRemoteCode']);
   });
 
   test('gives each Dist-train tower its own tensor size in the second conversion only', () => {

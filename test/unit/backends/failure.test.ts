@@ -123,6 +123,17 @@ describe('a failure is named by its cause and not by its echoes', () => {
     ['peer-lost', 'a connection that another host closed', { lines: [RESET, ...summary(1, 1)] }],
     [
       'peer-lost',
+      'a rank of the CPU trainer whose traceback ends with the closed connection',
+      {
+        lines: [
+          '[Rank 0] error: Traceback (most recent call last):',
+          'RuntimeError: [gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:43920',
+          ...summary(0, 1),
+        ],
+      },
+    ],
+    [
+      'peer-lost',
       'a collective that timed out on HCCL',
       {
         lines: [

@@ -44,11 +44,17 @@ function keep(script: string, events: Partial<KeptEvents> = {}): KeptProcess {
   return new KeptProcess(spec, { say: () => undefined, changed: () => undefined, gaveUp: () => undefined, ...events });
 }
 
+/** Waits until the kept process has printed exactly this. */
+async function printed(text: string): Promise<void> {
+  await poll(() => (readFileSync(join(folder, 'kept.log'), 'utf8') === text ? true : undefined), WAIT);
+}
+
 describe('KeptProcess', () => {
   test('starts a killed process again, says so, and keeps what it printed', async () => {
     const said: string[] = [];
     const kept = keep('echo started; exec sleep 60', { say: (line) => said.push(line) });
     kept.start();
+    await printed('started\n');
     const first = kept.identity!;
     process.kill(first.pid, 'SIGKILL');
     const second = await poll(
@@ -57,10 +63,7 @@ describe('KeptProcess', () => {
     );
     expect(second).toBeDefined();
     expect(said).toEqual([expect.stringContaining('kept was ended by SIGKILL; it is started again in 0.5 s')]);
-    await poll(
-      () => (readFileSync(join(folder, 'kept.log'), 'utf8').split('started').length > 2 ? true : undefined),
-      WAIT,
-    );
+    await printed('started\nstarted\n');
     await kept.stop(1_000);
     expect(readProcess(second!.pid)).toBeUndefined();
     expect(readFileSync(join(folder, 'kept.log'), 'utf8')).toBe('started\nstarted\n');
@@ -81,7 +84,7 @@ describe('KeptProcess', () => {
     const kept = keep('trap "" TERM; echo ready; while :; do sleep 0.1; done', { say: (line) => said.push(line) });
     kept.start();
     const { pid } = kept.identity!;
-    await poll(() => (readFileSync(join(folder, 'kept.log'), 'utf8') === 'ready\n' ? true : undefined), WAIT);
+    await printed('ready\n');
     await kept.stop(100);
     expect(readProcess(pid)).toBeUndefined();
     expect(said).toEqual([expect.stringContaining('it is killed')]);

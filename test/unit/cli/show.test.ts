@@ -113,6 +113,7 @@ describe('lists', () => {
       agentPid: 42,
       agentStartedAt: '',
       version: '',
+      fence: 0,
     } as const;
     const shown = showHosts([
       { facts, live: false, fence: 3, owner: { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 } },

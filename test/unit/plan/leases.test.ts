@@ -13,6 +13,7 @@ const facts = (name: string, change: Partial<HostFacts> = {}): HostFacts => ({
   agentPid: 1,
   agentStartedAt: '2026-01-01T00:00:00.000Z',
   version: '0',
+  fence: 0,
   ...change,
 });
 const owner = (workflowId: string, generation = 1): LeaseOwner => ({ workflowId, firstRunId: 'first', generation });
@@ -93,6 +94,11 @@ describe('a host', () => {
     const again = reducePool(leased.pool, { event: 'registered', facts: facts('a', { agentPid: 2 }) });
     expect(again.hosts).toEqual([{ facts: facts('a', { agentPid: 2 }), live: true, fence: 1, owner: owner('x') }]);
   });
+});
+
+test('a pool that was started anew goes on above the fence that a host remembers', () => {
+  const remembered: PoolEvent = { event: 'registered', facts: facts('a', { fence: 7 }) };
+  expect(named(after(remembered, request('x', 1)))).toEqual([['x', ['a 8']]]);
 });
 
 test('a release also takes back the place in the queue', () => {

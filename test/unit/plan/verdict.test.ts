@@ -13,6 +13,7 @@ test.each([
   ['the rank that died, not those that lost it', [failed('a', 'PeerLost'), failed('b', 'TrainerFailed')], 'b'],
   ['the lost host before anything else', [failed('a', 'TrainerFailed'), failed('b', 'HostLost')], 'b'],
   ['not a node that was stopped with the gang', [failed('a', 'Stopped'), failed('b', 'SupervisorLost')], 'b'],
+  ['not a trainer that we ended after another', [failed('a', 'StaleGeneration'), failed('b', 'TrainerFailed')], 'b'],
   ['the first, when all are echoes', [failed('a', 'PeerLost'), failed('b', 'PeerLost')], 'a'],
 ])('the root cause is %s', (_, failures, host) => {
   expect(rootCause(failures)?.host).toBe(host);
@@ -27,9 +28,17 @@ test.each([
   ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS - 1, 'again'],
   ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS, 'give up'],
   ['HostLost', 1, 'again'],
+  ['CheckpointDamaged', RESTARTS_WITHOUT_PROGRESS, 'one commit back'],
+  ['ArtifactCorrupt', 0, 'give up'],
+  ['FactConflict', 0, 'give up'],
   ['OutOfMemory', 0, 'give up'],
   ['LossDiverged', 0, 'give up'],
   ['RefusedArguments', 0, 'give up'],
 ])('%s after %i restarts without progress: %s', (type, restarts, decision) => {
-  expect(judge(failed('a', type), restarts).decision).toBe(decision);
+  expect(judge(failed('a', type), restarts, true).decision).toBe(decision);
+});
+
+test('a first generation that finds no checkpoint has no commit to go back from, so its budget ends it', () => {
+  expect(judge(failed('a', 'CheckpointDamaged'), 0, false).decision).toBe('again');
+  expect(judge(failed('a', 'CheckpointDamaged'), RESTARTS_WITHOUT_PROGRESS, false).decision).toBe('give up');
 });

@@ -1,21 +1,25 @@
 /** Every spec under examples/ does what its name says; every refused one says exactly what stands beside it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { planFile } from '../../../src/cli/spec-file.js';
 import { specJsonSchema } from '../../../src/spec/json-schema.js';
-import { parseSpec } from '../../../src/spec/parse.js';
 import { showRefusals } from '../../../src/spec/refusal.js';
 
 const examples = fileURLToPath(new URL('../../../examples/', import.meta.url));
 const yamlFiles = (folder: string): string[] => readdirSync(folder).filter((name) => name.endsWith('.yaml'));
 const refused = yamlFiles(join(examples, 'refused'));
 
+async function verdict(file: string): Promise<string> {
+  const planned = await planFile(file);
+  return 'refusals' in planned ? showRefusals(basename(file), planned.refusals) : 'accepted';
+}
+
 describe('examples that run', () => {
-  test.each(yamlFiles(examples))('%s is accepted and names its schema', (name) => {
+  test.each(yamlFiles(examples))('%s is accepted by schema and plan, and names its schema', async (name) => {
     const text = readFileSync(join(examples, name), 'utf8');
-    const parsed = parseSpec(text, { fileName: join(examples, name) });
-    expect('refusals' in parsed ? showRefusals(name, parsed.refusals) : 'accepted').toBe('accepted');
+    expect(await verdict(join(examples, name))).toBe('accepted');
     expect(text).toMatch(/^# yaml-language-server: \$schema=\.\/anneal\.schema\.json\n/);
   });
 
@@ -30,10 +34,8 @@ describe('refused examples', () => {
     expect(refused.length).toBeGreaterThanOrEqual(12);
   });
 
-  test.each(refused)('%s is refused with exactly the message beside it', (name) => {
+  test.each(refused)('%s is refused with exactly the message beside it', async (name) => {
     const file = join(examples, 'refused', name);
-    const parsed = parseSpec(readFileSync(file, 'utf8'), { fileName: file });
-    const shown = 'refusals' in parsed ? showRefusals(name, parsed.refusals) : 'accepted';
-    expect(`${shown}\n`).toBe(readFileSync(file.replace(/\.yaml$/, '.expected'), 'utf8'));
+    expect(`${await verdict(file)}\n`).toBe(readFileSync(file.replace(/\.yaml$/, '.expected'), 'utf8'));
   });
 });
