@@ -1,5 +1,5 @@
 /** Turns what went wrong below Temporal into a failure of the contract's table. Cancellation passes through untouched. */
-import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { FAILURES, type FailureType } from '../contract/failures.js';
 import { isStoreError, type StoreErrorCode } from '../storage/errors.js';
 
@@ -22,6 +22,22 @@ const STORE_FAILURES: Readonly<Record<StoreErrorCode, FailureType>> = {
   KeyInvalid: 'SpecInvalid',
 };
 
+/**
+ * As `orFail`, for work of a host that the server repeats for as long as a store is away: an error that the table does not know
+ * (a full disk, a mistake of ours) must not be repeated so, but comes to the workflow, which counts.
+ */
+export async function orHostFailure<Result>(host: string, body: () => Promise<Result>): Promise<Result> {
+  return orFail(async () => {
+    try {
+      return await body();
+    } catch (error) {
+      if (!(error instanceof Error) || error instanceof ApplicationFailure || isStoreError(error)) throw error;
+      if (error instanceof CancelledFailure) throw error;
+      throw failure('CommandFailed', `Host ${host}: ${error.message}`, undefined, error);
+    }
+  });
+}
+
 /** Runs the body of an activity; a store's error becomes the table's failure, all else is as it was thrown. */
 export async function orFail<Result>(body: () => Promise<Result>): Promise<Result> {
   try {
@@ -29,6 +45,16 @@ export async function orFail<Result>(body: () => Promise<Result>): Promise<Resul
   } catch (error) {
     if (error instanceof ApplicationFailure || error instanceof CancelledFailure) throw error;
     if (isStoreError(error)) throw failure(STORE_FAILURES[error.code], error.message, undefined, error);
-    throw error;
+    throw unexpected(error);
   }
+}
+
+/** A fault of ours or of the machine that no table foresees: worth a few more tries, never endless ones. */
+const UNEXPECTED_ATTEMPTS = 5;
+
+function unexpected(error: unknown): ApplicationFailure {
+  const message = error instanceof Error ? error.message : String(error);
+  const nonRetryable = Context.current().info.attempt >= UNEXPECTED_ATTEMPTS;
+  const cause = error instanceof Error ? { cause: error } : {};
+  return ApplicationFailure.create({ type: 'Unexpected', message: `Unexpected: ${message}`, nonRetryable, ...cause });
 }

@@ -128,6 +128,8 @@ export interface ControlActivities {
   readonly recordResumePoint: (input: RecordResumePointInput) => Promise<void>;
   readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
   readonly appendRunFact: (input: AppendRunFactInput) => Promise<void>;
+  /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
+  readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;
   /** Null when every live host is in `except`. */
   readonly pickHost: (input: PickHostInput) => Promise<string | null>;

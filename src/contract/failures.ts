@@ -28,6 +28,7 @@ export const FAILURES = {
   Detached: { retryable: false, actor: 'workflow' },
   AgentRestarted: { retryable: false, actor: 'workflow' },
   NoHost: { retryable: true, actor: 'nobody' },
+  Unexpected: { retryable: true, actor: 'nobody' },
   BudgetExhausted: { retryable: false, actor: 'user' },
 } as const satisfies Record<string, { readonly retryable: boolean; readonly actor: 'user' | 'workflow' | 'nobody' }>;
 

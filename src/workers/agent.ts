@@ -25,11 +25,16 @@ const TOOLS_HOME = fileURLToPath(new URL('../../trainer', import.meta.url));
 const NPU_SLOTS = 2;
 const IO_SLOTS = 8;
 
+/** Another agent of this host lives: its sentence names it. */
+export class AgentRefusedError extends Error {
+  override readonly name = 'AgentRefusedError';
+}
+
 /** Resolves when the agent has been asked to end and has; trainers live on. Throws when another agent of this name lives. */
 export async function runAgent(config: AgentConfig, version: string): Promise<void> {
   await mkdir(config.workRoot, { recursive: true });
   const lock = await takeAgentLock(agentLockFile(config.workRoot), config.name);
-  if (lock.kind === 'busy') throw new Error(lock.message);
+  if (lock.kind === 'busy') throw new AgentRefusedError(lock.message);
   try {
     installRuntime();
     const { connection, client } = await connect(config.temporal);

@@ -23,7 +23,7 @@ import { failureFacts } from './failure.js';
 import { withHosts } from './lease.js';
 import { HOST_STAGE } from './options.js';
 import { searchAttribute } from './search-attributes.js';
-import { onSomeHost } from './some-host.js';
+import { HOST_FAILURES, onSomeHost } from './some-host.js';
 import { RunView } from './run-view.js';
 import { trainGang } from './train-gang.js';
 
@@ -36,7 +36,7 @@ type Facts = StageResult['facts'];
 export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
   const run = new RunView(input);
   setHandler(stateQuery, () => run.state);
-  setHandler(gangMoved, ({ note, hosts }) => run.show('train', { note, hosts }));
+  setHandler(gangMoved, (moved) => run.gangMoved(moved));
   try {
     const opening = await control(input.cluster, 'check the spec, store the plan').openRun(input);
     run.begin(opening.iterations);
@@ -61,6 +61,8 @@ export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
   }
 }
 
+/** Judging that failed so often on leased hosts is at fault itself. */
+const EVALUATIONS = 3;
 /** A disk that damages more artifacts than this during one run is not worth a third look. */
 const PASSES = 3;
 
@@ -182,7 +184,18 @@ class Chain {
   }
 
   /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */
-  private evaluate(inputs: Artifacts): Promise<StageResult> {
+  private async evaluate(inputs: Artifacts): Promise<StageResult> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.evaluateOnce(inputs);
+      } catch (error) {
+        // A host that is silent by then is not granted again; one that lives gets a second chance.
+        if (tries === EVALUATIONS || !HOST_FAILURES.includes(failureFacts(error).type)) throw error;
+      }
+    }
+  }
+
+  private evaluateOnce(inputs: Artifacts): Promise<StageResult> {
     const { runId, cluster } = this.input;
     const borrowing = { cluster, generation: 0, hosts: 1, npusPerHost: 1, runtime: this.opening.runtime };
     return withHosts(

@@ -14,10 +14,10 @@ export class GangBroken extends Error {
   readonly failures: readonly NodeFailure[];
   readonly reachedIteration: number;
 
-  constructor(failures: readonly NodeFailure[], reachedIteration: number) {
+  constructor(failures: readonly NodeFailure[], fromIteration: number) {
     super(failures.map(({ host, message }) => `${host}: ${message}`).join(' '));
     this.failures = failures;
-    this.reachedIteration = reachedIteration;
+    this.reachedIteration = Math.max(fromIteration, ...failures.map(({ iteration = 0 }) => iteration));
   }
 }
 
@@ -25,6 +25,9 @@ export class GangBroken extends Error {
 const ATTACH_AGAIN = ['Silent', 'Detached', 'WorkerShutdown', 'AgentRestarted', 'ActivityReset', 'ActivityPause'];
 /** An agent that keeps coming and going without the trainer's end is a host at fault. */
 const ATTACHES = 20;
+/** A trainer that was given up holds its host until its lease ends: 10 minutes by default, and a little more. */
+const BUSY_WAIT = '15 seconds';
+const BUSY_TURNS = 45;
 
 /** Long for one look at the store, short for a person who waits. */
 const LAST_COMMIT = '5 minutes';
@@ -83,11 +86,16 @@ export async function runGeneration(gang: Generation): Promise<void> {
     await CancellationScope.nonCancellable(commitTheRest);
   }
   if (committed < gang.input.opening.iterations)
-    throw broken(
-      gang,
-      0,
-      'CheckpointPartial',
-      'All ranks ended well, but the last iteration is not whole in the store.',
+    throw new GangBroken(
+      [
+        {
+          host: hostOf(gang, 0),
+          nodeRank: 0,
+          type: 'CheckpointPartial',
+          message: 'All ranks ended well, but the last iteration is not whole in the store.',
+        },
+      ],
+      committed,
     );
 }
 
@@ -119,21 +127,25 @@ async function prepareHosts(gang: Generation): Promise<number> {
 async function runRanks(gang: Generation, port: number, commits: Promise<void>): Promise<void> {
   const scope = new CancellationScope();
   const ranks = gang.leases.map((_, nodeRank) => scope.run(() => observeRank(gang, nodeRank, port)));
-  const commitsFailed = commits.then(() => new Promise<never>(() => undefined));
+  let commitFailure: readonly NodeFailure[] = [];
+  const commitsFailed = commits.then(
+    () => new Promise<never>(() => undefined),
+    (error: unknown) => {
+      // The commits have no host; node 0 names the saves, so its host stands for them.
+      if (!isCancellation(error)) commitFailure = [{ host: hostOf(gang, 0), nodeRank: 0, ...failureFacts(error) }];
+      throw error;
+    },
+  );
   try {
     await Promise.race([Promise.all(ranks), commitsFailed]);
-  } catch (error) {
+  } catch {
     gang.show({ phase: 'stopping' });
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
     await stopAll(gang);
     scope.cancel();
-    await throwBroken(gang, ranks);
-    throw broken(gang, 0, failureFacts(error).type, failureFacts(error).message);
+    // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first.
+    await throwBroken(gang, ranks, commitFailure);
   }
-}
-
-function broken(gang: Generation, nodeRank: number, type: string, message: string): GangBroken {
-  return new GangBroken([{ host: hostOf(gang, nodeRank), nodeRank, type, message }], gang.from?.iteration ?? 0);
 }
 
 /** One node's trainer from its launch to its end, through any number of restarts of its agent. */
@@ -145,7 +157,7 @@ async function observeRank(gang: Generation, nodeRank: number, port: number): Pr
   if (lease === undefined || master === undefined)
     throw ApplicationFailure.nonRetryable('A gang without hosts was started.');
   const what = `train g${String(generation)} node ${String(nodeRank)}`;
-  for (let attach = 0; ; attach += 1) {
+  for (let attach = 0, busy = 0; ;) {
     try {
       return await onNpu(cluster, lease.host.name, what, observeTrainer(opening.timing)).trainRank({
         ...{ runId, generation, nodeRank, fence: lease.fence, inputs },
@@ -154,7 +166,13 @@ async function observeRank(gang: Generation, nodeRank: number, port: number): Pr
         resumeIteration: from?.iteration ?? 0,
       });
     } catch (error) {
-      if (isCancellation(error) || attach >= ATTACHES || !ATTACH_AGAIN.includes(failureFacts(error).type)) throw error;
+      if (isCancellation(error)) throw error;
+      const { type } = failureFacts(error);
+      if (type === 'HostBusy' && busy < BUSY_TURNS) {
+        busy += 1;
+        await sleep(BUSY_WAIT);
+      } else if (ATTACH_AGAIN.includes(type) && attach < ATTACHES) attach += 1;
+      else throw error;
     }
   }
 }
@@ -173,7 +191,11 @@ async function stopAll(gang: Generation): Promise<void> {
 }
 
 /** Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. */
-async function throwBroken(gang: Generation, work: readonly Promise<unknown>[]): Promise<void> {
+async function throwBroken(
+  gang: Generation,
+  work: readonly Promise<unknown>[],
+  first: readonly NodeFailure[] = [],
+): Promise<void> {
   const ends = await Promise.allSettled(work);
   if (CancellationScope.current().consideredCancelled) {
     const cancelled = ends.find((end) => end.status === 'rejected' && isCancellation(end.reason));
@@ -187,8 +209,7 @@ async function throwBroken(gang: Generation, work: readonly Promise<unknown>[]):
     const { type, ...facts } = failureFacts(end.reason);
     return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, ...facts }];
   });
-  const reached = Math.max(gang.from?.iteration ?? 0, ...failures.map(({ iteration }) => iteration ?? 0));
-  if (failures.length > 0) throw new GangBroken(failures, reached);
+  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], gang.from?.iteration ?? 0);
 }
 
 function hostOf(gang: Generation, nodeRank: number): string {

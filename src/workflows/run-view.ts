@@ -1,6 +1,6 @@
 /** The run's state, kept in one place: for queries, for its page in the Temporal UI and for its search attributes. */
 import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type { FineTuneInput, RunState, StageState } from '../contract/messages.js';
+import type { FineTuneInput, GangMoved, RunState, StageState } from '../contract/messages.js';
 import { STAGE_NAMES, type StageName } from '../plan/plan.js';
 import { failureFacts } from './failure.js';
 import { searchAttribute } from './search-attributes.js';
@@ -48,6 +48,16 @@ export class RunView {
     const stages = this.state.stages.map((state) => (state.stage === stage ? { ...state, ...change } : state));
     this.state = { ...this.state, stages };
     setCurrentDetails(runDetails(this.state));
+  }
+
+  /** Word from the gang: where it is, or why it waits. */
+  gangMoved({ note, hosts, generation, iteration }: GangMoved): void {
+    this.show('train', { note, hosts });
+    upsertSearchAttributes([
+      searchAttribute('AnnealHosts', hosts),
+      searchAttribute('AnnealGeneration', generation),
+      searchAttribute('AnnealIteration', iteration),
+    ]);
   }
 
   end(outcome: RunState['outcome']): void {

@@ -2,16 +2,16 @@
 import { ApplicationFailure, isCancellation } from '@temporalio/workflow';
 import type { IoActivities } from '../contract/activities.js';
 import { control, onIo } from './activities.js';
-import { failureFacts } from './failure.js';
+import { failureFacts, type FailureFacts } from './failure.js';
 import { HOST_STAGE } from './options.js';
 
 /** A stage that failed so many times is at fault itself, not its hosts. */
 const TRIES = 4;
 
 /** Failures of a host: another one may not have them, and on the only one a second try may go well. */
-const HOST_FAILURES = ['Silent', 'NotPickedUp', 'TimedOut', 'CommandFailed'];
+export const HOST_FAILURES: readonly string[] = ['Silent', 'NotPickedUp', 'TimedOut', 'CommandFailed'];
 /** A folder that is not on this host may be on another; looking twice on the same one finds nothing new. */
-const PLACE_FAILURES = ['SourceNotFound'];
+const PLACE_FAILURES: readonly string[] = ['SourceNotFound'];
 
 export interface SomeHost {
   readonly cluster: string;
@@ -25,20 +25,26 @@ export async function onSomeHost<Result>(
   start: (io: IoActivities, host: string) => Promise<Result>,
 ): Promise<Result> {
   const tried: string[] = [];
+  let failed: FailureFacts | undefined;
   for (let tries = 1; ; tries += 1) {
     const { pickHost } = control(where.cluster, `${where.what} · which host`);
-    const question = { cluster: where.cluster, runtime: where.runtime };
-    // When every host was tried once, each gets a second chance.
-    const host = (await pickHost({ ...question, except: tried })) ?? tried[(tries - 1) % tried.length] ?? '';
+    const fresh = await pickHost({ cluster: where.cluster, runtime: where.runtime, except: tried });
+    // When every host was tried once, each gets a second chance, unless it would only look at the same folder again.
+    const host = fresh ?? tried[(tries - 1) % tried.length] ?? '';
+    if (failed !== undefined && fresh === null && PLACE_FAILURES.includes(failed.type))
+      throw giveUp(where, tried, failed);
     try {
       return await start(onIo(where.cluster, host, where.what, HOST_STAGE), host);
     } catch (error) {
       if (isCancellation(error)) throw error;
-      const { type, message } = failureFacts(error);
-      const again = HOST_FAILURES.includes(type) || (PLACE_FAILURES.includes(type) && !tried.includes(host));
-      if (!again || tries === TRIES)
-        throw ApplicationFailure.nonRetryable(`${where.what} failed on ${host}: ${message}`, type);
-      if (!tried.includes(host)) tried.push(host);
+      failed = failureFacts(error);
+      if (fresh !== null) tried.push(host);
+      if (![...HOST_FAILURES, ...PLACE_FAILURES].includes(failed.type) || tries === TRIES)
+        throw giveUp(where, tried, failed);
     }
   }
+}
+
+function giveUp({ what }: SomeHost, tried: readonly string[], { type, message }: FailureFacts): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(`${what} failed on ${tried.join(', ')}: ${message}`, type);
 }

@@ -20,7 +20,7 @@ import {
 } from '../contract/messages.js';
 import { foldFact, foldRunLog, lastCommit, type RunFact, type RunLog } from '../plan/run-log.js';
 import { judge, rootCause } from '../plan/verdict.js';
-import { committing, control } from './activities.js';
+import { committing, control, verifying } from './activities.js';
 import { GangBroken, runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
 import { searchAttribute } from './search-attributes.js';
@@ -55,12 +55,24 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
     upsertSearchAttributes([searchAttribute('AnnealIteration', committedIteration)]);
   };
 
+  // A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole.
+  for (let last = lastCommit(log); last !== undefined && last.iteration >= opening.iterations; last = lastCommit(log)) {
+    const { findDamage } = verifying(cluster, `is iteration ${String(last.iteration)} whole?`);
+    const why = await findDamage({ fileSet: last.checkpoint });
+    if (why === null) break;
+    await append({ fact: 'drop', generation: last.generation, iteration: last.iteration, why });
+  }
+
   // Bounded by the verdict: restarts that gain no commit are counted and few.
   let restartsWithoutProgress = 0;
   for (;;) {
     const from = lastCommit(log);
     if (from !== undefined && from.iteration >= opening.iterations) {
       show({ phase: 'done' });
+      await tellParent({
+        note: `generation ${String(from.generation)}, iteration ${String(from.iteration)}`,
+        ...{ hosts: gang.hosts, generation: from.generation, iteration: from.iteration },
+      });
       return {
         artifacts: { checkpoint: from.checkpoint },
         facts: { iteration: from.iteration, generation: from.generation, incidents: gang.incidents.length },

@@ -16,7 +16,8 @@ export function runDetails({ runId, outcome, stages }: RunState): string {
     const took = startedAt !== undefined && endedAt !== undefined ? `${seconds(endedAt - startedAt)} s` : '';
     return `${MARKS[status]} ${stage.padEnd(9)}${status.padEnd(8)}${took.padStart(8)}  ${[hosts.join(', '), note].filter(Boolean).join(' · ')}`;
   });
-  return [`### Run ${runId}: ${outcome}`, '```', ...rows, '```', 'Stop it with **Cancel**.'].join('\n');
+  const hint = outcome === 'running' ? ['Stop it with **Cancel**: trainers save first.'] : [];
+  return [`### Run ${runId}: ${outcome}`, '```', ...rows, '```', ...hint].join('\n');
 }
 
 export function gangDetails(gang: GangState): string {

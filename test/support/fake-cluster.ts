@@ -163,6 +163,7 @@ export class FakeCluster {
           throw ApplicationFailure.nonRetryable('conflict', 'FactConflict');
         return Promise.resolve();
       },
+      findDamage: () => Promise.resolve(null),
       watchSaves: async ({ runId, generation, afterIteration, once }) => {
         for (;;) {
           const save = this.saves.find(

@@ -24,7 +24,7 @@ file = release / 'mp_rank_00' / 'model_optim_rng.pt'
 if RUN.endswith('nothing-but-the-tracker'):
     shutil.rmtree(release)
 elif RUN.endswith('an-extra-rank'):
-    shutil.copytree(release / 'mp_rank_00', release / 'mp_rank_07')
+    shutil.copytree(release / 'mp_rank_00', release / 'mp_rank_01')
 elif not RUN.startswith('honest'):
     import torch
 

@@ -1,5 +1,6 @@
 /** An agent beside those of `anneal dev`, whose runtime the test has put together itself. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,8 +25,12 @@ export async function lyingRuntime(folder: string): Promise<string> {
   return bin;
 }
 
-/** Starts it; it ends with the cluster, whose folder it works in. Resolves when the pool knows it. */
-export async function startOwnAgent(cluster: DevCluster, name: string, runtimeBin: string): Promise<void> {
+/** Starts it; resolves when the pool knows it, with what ends it. Whatever happens, it ends with the cluster's folder. */
+export async function startOwnAgent(
+  cluster: DevCluster,
+  name: string,
+  runtimeBin: string,
+): Promise<() => Promise<void>> {
   const folder = join(cluster.root, name);
   await mkdir(folder, { recursive: true });
   const { address, namespace } = cluster.state;
@@ -38,11 +43,16 @@ export async function startOwnAgent(cluster: DevCluster, name: string, runtimeBi
   const file = join(folder, 'agent.yaml');
   await writeFile(file, stringify(config));
   const log = openSync(join(folder, 'agent.log'), 'a');
-  spawn(process.execPath, [join(REPOSITORY, 'bin', 'anneal.mjs'), 'agent', '--config', file], {
+  const agent = spawn(process.execPath, [join(REPOSITORY, 'bin', 'anneal.mjs'), 'agent', '--config', file], {
     env: cleanEnvironment(),
     cwd: folder,
     stdio: ['ignore', log, log],
   });
   closeSync(log);
+  const ended = once(agent, 'exit');
   await cluster.hostsLive(1);
+  return async () => {
+    agent.kill('SIGTERM');
+    await ended;
+  };
 }

@@ -23,13 +23,13 @@ export async function activitiesOf(address: string, workflowId: string): Promise
   return withTemporal(address, async (client) => {
     const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
     return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: asked }) => {
-      if (asked == null) return [];
+      if (asked === null || asked === undefined) return [];
       const payload = asked.input?.payloads?.[0];
       return [
         {
           type: asked.activityType?.name ?? '',
           queue: asked.taskQueue?.name ?? '',
-          input: payload == null ? undefined : defaultPayloadConverter.fromPayload(payload),
+          input: payload === undefined ? undefined : defaultPayloadConverter.fromPayload(payload),
         },
       ];
     });

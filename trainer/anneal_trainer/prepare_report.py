@@ -12,6 +12,8 @@ from .prepare_sources import DataRefused
 
 EXAMPLES_PER_REASON = 20
 """How many rows the report names per reason; the counts are always complete."""
+NAMED_IN_REFUSAL = 6
+"""Of how many reasons the refusal itself names a row: enough for most data sets, and still a text that is read."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ def refuse_if_bad(tally: Tally, max_bad_rows: int | None, report: Path | None) -
     what = f'{tally.bad} of {tally.good + tally.bad} rows cannot be used ({counts or "there are no rows"}).'
     examples = [example for entry in reasons.values() for example in entry['examples'][:1]]
     shown = ''.join(
-        f' {x["file"]} line {x["line"]}, id {x["id"]!r}: {REASONS[x["reason"]]}: {x["detail"]}.' for x in examples[:3]
+        f' {x["file"]} line {x["line"]}, id {x["id"]!r}: {REASONS[x["reason"]]}: {x["detail"]}.' for x in examples[:NAMED_IN_REFUSAL]
     )
     advice = '' if tally.good == 0 else f', or allow more bad rows than {max_bad_rows} (--max-bad-rows)'
     listed = '' if report is None else f'; {report} names them'

@@ -22,7 +22,7 @@ interface ResumeRecord {
 
 export function createResumePoints({
   store,
-}: ControlDeps): Pick<ControlActivities, 'findResumePoint' | 'recordResumePoint'> {
+}: ControlDeps): Pick<ControlActivities, 'findResumePoint' | 'recordResumePoint' | 'findDamage'> {
   return {
     findResumePoint: (input) =>
       orFail(() =>
@@ -37,6 +37,8 @@ export function createResumePoints({
             : { stageKey, nextNumber: last.number + 1, rejected };
         }),
       ),
+    findDamage: ({ fileSet }) =>
+      orFail(() => reporting('control', async (reporter) => (await damageOf(fileSet, 'checkpoint', reporter)) ?? null)),
     recordResumePoint: ({ runId, stageKey, number, result }) =>
       orFail(async () => {
         const record: ResumeRecord = { runId, result };
@@ -50,19 +52,32 @@ export function createResumePoints({
   };
 
   /** Why a recorded result must be made again, or undefined when each of its files is what its manifest says. */
-  async function problemOf(result: StageResult, { say, signal }: Reporter): Promise<string | undefined> {
+  async function problemOf(result: StageResult, reporter: Reporter): Promise<string | undefined> {
     for (const [name, ref] of Object.entries<FileSetRef>(result.artifacts)) {
+      const damage = await damageOf(ref, name, reporter);
+      if (damage !== undefined) return `The earlier ${damage} It is made again.`;
+    }
+    return undefined;
+  }
+
+  async function damageOf(ref: FileSetRef, name: string, { say, signal }: Reporter): Promise<string | undefined> {
+    try {
       const problems = await verifyFileSet(store, ref, {
         signal,
         onProgress: ({ bytesDone, bytesTotal }) => {
           say({ message: `reads ${name} again`, done: bytesDone, total: bytesTotal });
         },
       });
-      const [first] = problems;
-      if (first !== undefined)
-        return `The earlier ${name} is damaged and made again: ${first.path} is ${first.problem}${problems.length > 1 ? `, and ${String(problems.length - 1)} more` : ''}.`;
+      const [first, ...others] = problems;
+      if (first === undefined) return undefined;
+      const more = others.length > 0 ? `, and ${String(others.length)} more` : '';
+      return `${name} is damaged: ${first.path} is ${first.problem}${more}.`;
+    } catch (error) {
+      // The manifest itself is missing or is not what its digest says.
+      if (isStoreError(error, 'NotFound') || isStoreError(error, 'DigestMismatch'))
+        return `${name} is damaged: ${error.message}`;
+      throw error;
     }
-    return undefined;
   }
 }
 

@@ -7,6 +7,7 @@ import type { StageResult } from '../../contract/activities.js';
 import type { HoleValues, Plan } from '../../plan/plan.js';
 import { failure } from '../fail.js';
 import type { HostDeps } from './deps.js';
+import { parseJson } from './evidence.js';
 import { readTensors, type TensorInfo } from './safetensors.js';
 
 const Listing = z.object({
@@ -16,6 +17,8 @@ const Listing = z.object({
 });
 /** Loading a checkpoint to list it takes about as long as reading it from the disk once. */
 const LIST_LIMIT_MS = 3_600_000;
+/** The exit code by which the listing says in a sentence that what lies there is no whole checkpoint. */
+const CANNOT_BE_READ = 1;
 
 export async function checkSourceModel(baseModel: string): Promise<void> {
   await readTensors(baseModel);
@@ -30,7 +33,7 @@ export async function checkConverted(
   const source = await readTensors(values.baseModel ?? '');
   const { ranks } = await listConverted(deps, join(values.work, 'converted'));
   const distTrain = plan.gang.ranks.some(({ vision, language }) => (vision === undefined) !== (language === undefined));
-  const expected = expectedTensors([...source.keys()], plan.gang.ranks, distTrain);
+  const expected = placesOf([...source.keys()], plan, distTrain);
   const found = new Map(ranks.map(({ rank, tensors }) => [rank, tensors.map(({ name }) => name)]));
   for (const [folder, names] of expected) {
     const there = found.get(folder);
@@ -49,6 +52,15 @@ export async function checkConverted(
   return { parameters: before, tensors: source.size };
 }
 
+/** A tensor that the layout has no place for is the model's fault, and the same at every attempt. */
+function placesOf(names: readonly string[], plan: Plan, distTrain: boolean): ReturnType<typeof expectedTensors> {
+  try {
+    return expectedTensors(names, plan.gang.ranks, distTrain);
+  } catch (error) {
+    throw failure('ConversionWrong', error instanceof Error ? error.message : String(error), undefined, error);
+  }
+}
+
 /** What comes back has the names, types and shapes of what went in. */
 export async function checkPublished(baseModel: string, published: string): Promise<StageResult['facts']> {
   const before = await readTensors(baseModel);
@@ -65,7 +77,7 @@ export async function checkPublished(baseModel: string, published: string): Prom
 }
 
 async function listConverted(deps: HostDeps, folder: string): Promise<z.output<typeof Listing>> {
-  const { stdout } = await execa(
+  const listed = await execa(
     join(deps.runtimeBin, 'python'),
     ['-m', 'anneal_trainer.tensors', 'list', folder, '--json'],
     {
@@ -73,9 +85,18 @@ async function listConverted(deps: HostDeps, folder: string): Promise<z.output<t
       extendEnv: false,
       timeout: LIST_LIMIT_MS,
       maxBuffer: 100 * 1024 * 1024,
+      reject: false,
     },
   );
-  const parsed = Listing.safeParse(JSON.parse(stdout));
+  const said = listed.stderr.trim().split('\n').at(-1) ?? '';
+  if (listed.exitCode === CANNOT_BE_READ)
+    throw wrong(`its result cannot be read: ${said.replace(/^error: |\.$/g, '')}`);
+  if (listed.failed)
+    throw failure(
+      'CommandFailed',
+      `The converted model in ${folder} could not be listed: ${listed.shortMessage ?? said}`,
+    );
+  const parsed = Listing.safeParse(parseJson(listed.stdout));
   if (!parsed.success) throw wrong(`it cannot be listed: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }

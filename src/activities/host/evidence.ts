@@ -16,7 +16,8 @@ export async function readReport<Shape extends z.ZodType>(path: string, shape: S
   return parsed.data;
 }
 
-function parseJson(text: string): unknown {
+/** Undefined for a text that is no JSON: the check of its shape then says so. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

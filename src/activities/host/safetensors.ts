@@ -3,6 +3,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { failure } from '../fail.js';
+import { parseJson } from './evidence.js';
 
 export interface TensorInfo {
   readonly dtype: string;
@@ -40,7 +41,7 @@ export async function readTensors(folder: string): Promise<ReadonlyMap<string, T
 async function readIndex(folder: string): Promise<z.output<typeof Index> | undefined> {
   const text = await readFile(join(folder, 'model.safetensors.index.json'), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const parsed = Index.safeParse(JSON.parse(text));
+  const parsed = Index.safeParse(parseJson(text));
   if (!parsed.success)
     throw wrong(folder, `its model.safetensors.index.json is no index: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
@@ -56,7 +57,7 @@ async function readHeader(path: string): Promise<ReadonlyMap<string, TensorInfo>
     if (bytes > MAX_HEADER_BYTES || bytes + 8 > size) throw wrong(path, 'its header is longer than the file');
     const header = Buffer.alloc(bytes);
     await file.read(header, 0, bytes, 8);
-    const parsed = Header.safeParse(JSON.parse(header.toString('utf8')));
+    const parsed = Header.safeParse(parseJson(header.toString('utf8')));
     if (!parsed.success) throw wrong(path, `its header cannot be read: ${z.prettifyError(parsed.error)}`);
     const tensors = new Map<string, TensorInfo>();
     for (const [name, entry] of Object.entries(parsed.data)) {

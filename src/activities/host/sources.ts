@@ -2,8 +2,9 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Context } from '@temporalio/activity';
+import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { IoActivities, SourceInput } from '../../contract/activities.js';
+import { exists } from '../../process/trainer-files.js';
 import type { SourceSpec } from '../../spec/source.js';
 import { walkFiles } from '../../storage/disk.js';
 import { downloadSources } from '../../storage/download.js';
@@ -11,7 +12,7 @@ import { publishArtifact } from '../../storage/file-set.js';
 import { digestOf } from '../../storage/hashing.js';
 import { isStoreError } from '../../storage/errors.js';
 import { runParallel } from '../../storage/parallel.js';
-import { failure, orFail } from '../fail.js';
+import { failure, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readSpec } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
@@ -25,14 +26,14 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
   const { store, workRoot, facts } = deps;
   return {
     fingerprintSource: (input) =>
-      orFail(() =>
+      orHostFailure(facts.name, () =>
         reporting(facts.name, async ({ signal }) => {
           const source = await sourceOf(input);
           return { fingerprint: await orSource(() => fingerprint(source, signal)) };
         }),
       ),
     fetchSource: (input) =>
-      orFail(() =>
+      orHostFailure(facts.name, () =>
         reporting(facts.name, async (reporter) => {
           const source = await sourceOf(input);
           const target = stageFolder(workRoot, input.runId, input.item);
@@ -57,7 +58,13 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
 
 /** A folder of this host is stored from where it lies; files of a server come into the stage's folder first. */
 async function bring(source: SourceSpec, target: string, { say, signal }: Reporter): Promise<string> {
-  if (source.uri.startsWith('file://')) return fileURLToPath(source.uri);
+  if (source.uri.startsWith('file://')) {
+    const folder = fileURLToPath(source.uri);
+    // Another host may have been asked what it holds.
+    if (!(await exists(folder)))
+      throw failure('SourceNotFound', `The source ${source.uri} does not exist on this host; check the path.`);
+    return folder;
+  }
   const base = source.uri.endsWith('/') ? source.uri : `${source.uri}/`;
   const sources = (source.files ?? []).map(({ path, sha256 }) => ({
     url: new URL(encodeURI(path), base).href,
@@ -114,7 +121,8 @@ async function orSource<Result>(body: () => Promise<Result>): Promise<Result> {
     if (isStoreError(error, 'DigestMismatch')) throw failure('SourceChanged', error.message, undefined, error);
     if (!isStoreError(error, 'Unavailable') && !(error instanceof TypeError)) throw error;
     const { attempt } = Context.current().info;
-    const type = attempt < ATTEMPTS ? 'SourceUnavailable' : 'SourceNotFound';
-    throw failure(type, `The source does not answer (attempt ${String(attempt)}): ${error.message}`, undefined, error);
+    const message = `The source does not answer (attempt ${String(attempt)}): ${error.message}`;
+    const type = 'SourceUnavailable';
+    throw ApplicationFailure.create({ type, message, nonRetryable: attempt >= ATTEMPTS, cause: error });
   }
 }

@@ -9,7 +9,7 @@ import { trainerDir } from '../../process/trainer-files.js';
 import { stopTrainer } from '../../process/supervisor.js';
 import { isStoreError } from '../../storage/errors.js';
 import { materialize } from '../../storage/file-set.js';
-import { failure, orFail } from '../fail.js';
+import { failure, orFail, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readPlan } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
@@ -30,7 +30,7 @@ export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'o
   const { workRoot, facts, store } = deps;
   return {
     stageIn: (input) =>
-      orFail(() =>
+      orHostFailure(facts.name, () =>
         reporting(facts.name, async (reporter) => {
           await passFence(workRoot, facts.name, input.fence);
           const plan = await readPlan(store, input.runId);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { IoActivities, NpuActivities, StageInput, StageResult } from '../../contract/activities.js';
 import type { ArtifactName, HoleValues, StageName } from '../../plan/plan.js';
 import { publishArtifact } from '../../storage/file-set.js';
-import { failure, orFail } from '../fail.js';
+import { failure, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readPlan } from '../run-documents.js';
 import { checkConverted, checkPublished, checkSourceModel } from './conversion-checks.js';
@@ -79,7 +79,7 @@ export function createStages(
   };
 
   function runStage(input: StageInput, body: StageBody): Promise<StageResult> {
-    return orFail(() =>
+    return orHostFailure(facts.name, () =>
       reporting(facts.name, async (reporter) => {
         const { [body.stage]: plan } = (await readPlan(store, input.runId)).stages;
         const values = await bringInputs(deps, input.inputs, reporter);

@@ -129,7 +129,8 @@ function progressOf({ deps, input, plan, log, shipper }: RankWork): TrainProgres
     host: deps.facts.name,
     phase: log.phase,
     generation: input.generation,
-    iteration: log.iteration,
+    // Only the reporting node hears iterations; the others know what they have shipped.
+    iteration: Math.max(log.iteration, shipper.shippedIteration),
     iterations: plan.gang.iterations,
     ...(log.loss === undefined ? {} : { loss: log.loss }),
     quietSeconds: log.quietSeconds,

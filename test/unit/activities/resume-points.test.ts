@@ -105,7 +105,7 @@ describe('a resume point', () => {
     await writeFile(join(root, 'store', result.artifacts.checkpoint.prefix, 'weights'), 'goad');
     const rejected = await find();
     expect(rejected.found).toBeUndefined();
-    expect(rejected.rejected).toBe('The earlier checkpoint is damaged and made again: weights is flipped.');
+    expect(rejected.rejected).toBe('The earlier checkpoint is damaged: weights is flipped. It is made again.');
     expect(rejected.nextNumber).toBe(2);
     await points.recordResumePoint({ runId: 'run', stageKey, number: 2, result: await make('good') });
     expect(await find()).toMatchObject({ found: result });
