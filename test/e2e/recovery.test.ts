@@ -12,7 +12,7 @@ import { activitiesOf } from '../support/run-history.js';
 import { commitsOf, forget, readLog } from '../support/run-files.js';
 import { smallSpec, writeDigits } from '../support/small-run.js';
 import { trainersOf, type Trainer } from '../support/trainers.js';
-import { until } from '../support/until.js';
+import { until, within } from '../support/until.js';
 
 const EVERY = 10;
 /** Long enough that an agent has come back before the end, also on a busy machine. */
@@ -28,7 +28,8 @@ beforeAll(async () => {
   const data = join(cluster.root, 'data');
   await writeDigits(data);
   spec = smallSpec({ data, iterations: ITERATIONS });
-  undisturbed = await (await cluster.anneal.runs.start(spec, { key: 'undisturbed' })).result();
+  const run = await cluster.anneal.runs.start(spec, { key: 'undisturbed' });
+  undisturbed = await within('the undisturbed run ends', LIMIT_MS, run.result());
 });
 
 afterAll(async () => {

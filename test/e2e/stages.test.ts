@@ -15,7 +15,7 @@ import { lyingRuntime, startOwnAgent } from '../support/own-agent.js';
 import { withTemporal } from '../support/run-history.js';
 import { filesBelow, madeBy } from '../support/run-files.js';
 import { BASE_MODEL, smallSpec, writeDigits } from '../support/small-run.js';
-import { until } from '../support/until.js';
+import { until, within } from '../support/until.js';
 
 const HOST = 'host-liar';
 const LIMIT_MS = 180_000;
@@ -41,10 +41,11 @@ afterAll(async () => {
 
 /** How a run failed that must fail. */
 async function failureOf(run: RunHandle): Promise<RunFailedError> {
-  const failed = await run.result().then(
+  const ending = run.result().then(
     () => undefined,
     (error: unknown) => error,
   );
+  const failed = await within(`run ${run.runId} fails`, LIMIT_MS, ending);
   if (!(failed instanceof RunFailedError)) throw new Error(`Run ${run.runId} has not failed: ${String(failed)}`);
   return failed;
 }

@@ -11,3 +11,18 @@ export async function until<T>(
   if (value === undefined) throw new Error(`Within ${limitMs / 1000} s it did not come to pass: ${what}.`);
   return value;
 }
+
+/** Waits for a promise; throws, naming what was waited for, when the time is over. */
+export async function within<T>(what: string, limitMs: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`Within ${limitMs / 1000} s it did not come to pass: ${what}.`));
+    }, limitMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -16,9 +16,8 @@ import torch
 
 from .errors import TrainerError
 from .layout import iteration_folder
+from .megatron_files import MODEL_FILE, OPTIMIZER_FILE, TRACKER_FILE
 
-TRACKER = 'latest_checkpointed_iteration.txt'
-MODEL_FILE, OPTIMIZER_FILE = 'model_optim_rng.pt', 'distrib_optim.pt'
 VERSION = 3.0
 
 
@@ -36,7 +35,7 @@ class Tracked:
 
 def read_tracker(root: str | Path) -> Tracked | None:
     """The tracker of a checkpoint folder, None if there is none. Raises TrainerError if it names nothing."""
-    path = Path(root) / TRACKER
+    path = Path(root) / TRACKER_FILE
     try:
         text = path.read_text(encoding='utf-8').strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -50,7 +49,7 @@ def read_tracker(root: str | Path) -> Tracked | None:
 
 def write_tracker(root: str | Path, iteration: int) -> None:
     """Name `iteration` as the newest complete checkpoint."""
-    replace_file(Path(root) / TRACKER, lambda path: path.write_text(str(iteration), encoding='utf-8'))
+    replace_file(Path(root) / TRACKER_FILE, lambda path: path.write_text(str(iteration), encoding='utf-8'))
 
 
 def save_shard(

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .hf_files import ConvertError, shorten
-from .tensors import TRACKER_NAME
+from .megatron_files import TRACKER_FILE
 
 CHECKPOINT_VERSION = 3.0
 RANK_NAME = re.compile(r'mp_(?:([a-z]+)_)?rank_(\d{2})(?:_(\d{3}))?')
@@ -22,9 +22,9 @@ RANK_NAME = re.compile(r'mp_(?:([a-z]+)_)?rank_(\d{2})(?:_(\d{3}))?')
 
 def find_iteration(root: Path) -> tuple[str, Path]:
     """What the tracker names, `release` or a number, and its folder; raises ConvertError where either is missing."""
-    tracker = root / TRACKER_NAME
+    tracker = root / TRACKER_FILE
     if not tracker.is_file():
-        raise ConvertError(f'{root} holds no {TRACKER_NAME}: it is no checkpoint, or its writer was stopped half-way.')
+        raise ConvertError(f'{root} holds no {TRACKER_FILE}: it is no checkpoint, or its writer was stopped half-way.')
     word = tracker.read_text(encoding='utf-8').strip()
     if word != 'release' and not word.isdecimal():
         raise ConvertError(f'{tracker} holds {word!r}, which is neither "release" nor an iteration.')
@@ -79,7 +79,7 @@ def write_payload(path: Path, chunks: dict[str, dict[str, Tensor]]) -> None:
 
 def write_tracker(root: Path) -> None:
     """Comes after every rank file, so that its presence proves a complete conversion."""
-    _write(root / TRACKER_NAME, lambda stream: stream.write(b'release'))
+    _write(root / TRACKER_FILE, lambda stream: stream.write(b'release'))
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:

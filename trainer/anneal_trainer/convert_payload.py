@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .convert_files import find_iteration, rank_directories
 from .hf_files import ConvertError, shorten
-from .tensors import PAYLOAD_NAME, TRACKER_NAME
+from .megatron_files import MODEL_FILE, TRACKER_FILE
 
 CHUNK_NAME = re.compile(r'model(\d*)')
 DTYPE_NAMES = {
@@ -97,7 +97,7 @@ def _tensors_only(entries: dict[str, Any]) -> dict[str, Tensor]:
 
 def list_megatron(root: Path) -> dict[str, Any]:
     """Names, dtypes and shapes of a checkpoint by rank directory; `root` holds the tracker, or is what it names."""
-    word, folder = find_iteration(root) if (root / TRACKER_NAME).is_file() else (root.name, root)
+    word, folder = find_iteration(root) if (root / TRACKER_FILE).is_file() else (root.name, root)
     ranks = []
     for path in (path for family in rank_directories(folder).values() for path in family.values()):
         tensors = [
@@ -107,7 +107,7 @@ def list_megatron(root: Path) -> dict[str, Any]:
                 'shape': list(value.shape),
                 'chunk': chunk,
             }
-            for chunk, entries in load_payload(path / PAYLOAD_NAME).items()
+            for chunk, entries in load_payload(path / MODEL_FILE).items()
             for name, value in sorted(entries.items())
         ]
         ranks.append({'rank': path.name, 'tensors': tensors})

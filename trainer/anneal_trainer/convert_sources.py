@@ -34,7 +34,7 @@ from .convert_names import (
 from .convert_payload import load_payload
 from .convert_split import join_parts, merge, rule_of
 from .hf_files import ConvertError, read_folder
-from .tensors import PAYLOAD_NAME
+from .megatron_files import MODEL_FILE
 
 LABEL_OF = {IMAGE: 'vit', TEXT: 'gpt'}
 
@@ -133,7 +133,7 @@ class MmSource:
 
     def _read_family(self, ranks: dict[tuple[int, int], Path], modules: list[str]) -> None:
         tp_size, pp_size = max(rank[0] for rank in ranks) + 1, max(rank[1] for rank in ranks) + 1
-        payloads = {rank: load_payload(path / PAYLOAD_NAME) for rank, path in ranks.items()}
+        payloads = {rank: load_payload(path / MODEL_FILE) for rank, path in ranks.items()}
         chunks = list(payloads[0, 0])
         for rank, payload in payloads.items():
             if list(payload) != chunks:

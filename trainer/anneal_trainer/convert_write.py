@@ -16,7 +16,7 @@ from .convert_names import EMBEDDING, OUTPUT, Place, module_of, place_of, text_n
 from .convert_sources import Source, say
 from .convert_split import Heads, split, take_part
 from .hf_files import ConvertError, TensorEntry, check_files, read_folder, read_index, shorten
-from .tensors import PAYLOAD_NAME
+from .megatron_files import MODEL_FILE
 
 
 def write_mm(source: Source, root: Path, families: dict[str, Parallel], heads: Heads | None) -> int:
@@ -61,7 +61,7 @@ def _write_rank(
     make_directory(folder)
     for directory in (folder, folder.parent):
         directory.chmod(0o750)
-    write_payload(folder / PAYLOAD_NAME, chunks)
+    write_payload(folder / MODEL_FILE, chunks)
 
 
 def _share(source: Source, full: str, parallel: Parallel, tp_rank: int, heads: Heads | None) -> Tensor:

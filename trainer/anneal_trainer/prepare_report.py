@@ -57,7 +57,8 @@ def refuse_if_bad(tally: Tally, max_bad_rows: int | None, report: Path | None) -
     what = f'{tally.bad} of {tally.good + tally.bad} rows cannot be used ({counts or "there are no rows"}).'
     examples = [example for entry in reasons.values() for example in entry['examples'][:1]]
     shown = ''.join(
-        f' {x["file"]} line {x["line"]}, id {x["id"]!r}: {REASONS[x["reason"]]}: {x["detail"]}.' for x in examples[:NAMED_IN_REFUSAL]
+        f' {x["file"]} line {x["line"]}, id {x["id"]!r}: {REASONS[x["reason"]]}: {x["detail"]}.'
+        for x in examples[:NAMED_IN_REFUSAL]
     )
     advice = '' if tally.good == 0 else f', or allow more bad rows than {max_bad_rows} (--max-bad-rows)'
     listed = '' if report is None else f'; {report} names them'

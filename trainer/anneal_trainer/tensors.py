@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .hf_files import ConvertError, TensorEntry, read_folder
+from .megatron_files import MODEL_FILE, TRACKER_FILE
 
-TRACKER_NAME = 'latest_checkpointed_iteration.txt'
-PAYLOAD_NAME = 'model_optim_rng.pt'
 BLOCK_BYTES = 8 * 1024 * 1024
 
 
@@ -83,7 +82,7 @@ def list_folder(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise ConvertError(f'{folder} is no folder.')
-    if (folder / TRACKER_NAME).is_file() or any(folder.glob('mp_*/' + PAYLOAD_NAME)):
+    if (folder / TRACKER_FILE).is_file() or any(folder.glob('mp_*/' + MODEL_FILE)):
         from .convert_payload import list_megatron  # needs torch, which takes seconds to import
 
         return list_megatron(folder)
