@@ -66,8 +66,7 @@ describe('a resume point', () => {
   let root: string;
   let store: FolderStore;
   let points: ReturnType<typeof createResumePoints>;
-  const find = async (): Promise<ResumePointLookup> =>
-    (await new MockActivityEnvironment().run(points.findResumePoint, input)) as ResumePointLookup;
+  const find = (): Promise<ResumePointLookup> => new MockActivityEnvironment().run(points.findResumePoint, input);
 
   beforeEach(async () => {
     root = await scratchFolder();

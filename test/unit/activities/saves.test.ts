@@ -51,7 +51,7 @@ async function write(node: number, iteration: number, path: string): Promise<voi
 async function ship(...ranks: readonly number[]): Promise<void> {
   for (const rank of ranks) await nodes[rank]?.turn(signal);
 }
-async function complete(afterIteration = 0): Promise<CompleteSave | null> {
+function complete(afterIteration = 0): Promise<CompleteSave | null> {
   const watchSaves = createWatchSaves({
     store,
     cluster: 'c',
@@ -60,7 +60,7 @@ async function complete(afterIteration = 0): Promise<CompleteSave | null> {
     timing: { heartbeatSeconds: 1, attachSeconds: 1 },
   });
   const input = { runId: 'run', generation: 1, afterIteration, once: true };
-  return (await new MockActivityEnvironment().run(watchSaves, input)) as CompleteSave | null;
+  return new MockActivityEnvironment().run(watchSaves, input);
 }
 
 test('a save is complete when every node has shipped its part, and names exactly the files of the plan', async () => {
