@@ -7,7 +7,7 @@ import type { HostView, LeaseOwner } from '../../plan/hosts.js';
 import { placeIo } from '../../plan/placement.js';
 import { failure, orFail } from '../fail.js';
 import type { ControlDeps } from './deps.js';
-import { liveAgents } from './live-agents.js';
+import { liveAgents, SILENT_AFTER_MS } from './live-agents.js';
 
 /** How often workers and owners are looked at. Agents beat every few seconds, so oftener would see nothing new. */
 const LOOK_MS = 2000;
@@ -38,7 +38,7 @@ async function watch(deps: ControlDeps, cluster: string): Promise<HostChanges> {
     const hosts = await poolOf(deps, cluster);
     const alive = await liveAgents(deps, cluster);
     const changed = (host: HostView, live: boolean): boolean =>
-      host.live !== live && alive.has(host.facts.name) === live;
+      host.live !== live && (alive.has(host.facts.name) || hasJustStarted(host)) === live;
     const live = hosts.filter((host) => changed(host, true)).map(({ facts }) => facts.name);
     const lost = hosts.filter((host) => changed(host, false)).map(({ facts }) => facts.name);
     const ended = await endedOwners(deps, hosts);
@@ -46,6 +46,11 @@ async function watch(deps: ControlDeps, cluster: string): Promise<HostChanges> {
     await context.sleep(LOOK_MS);
   }
   return { live: [], lost: [], ended: [] };
+}
+
+/** A worker is listed only after its first beat; until then its registration says that it lives. */
+function hasJustStarted({ facts }: HostView): boolean {
+  return Date.now() - Date.parse(facts.agentStartedAt) < SILENT_AFTER_MS;
 }
 
 async function poolOf({ client }: ControlDeps, cluster: string): Promise<readonly HostView[]> {

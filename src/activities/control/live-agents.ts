@@ -3,7 +3,7 @@ import { ioQueue } from '../../contract/names.js';
 import type { ControlDeps } from './deps.js';
 
 /** Agents beat every 5 s (`WORKER_HEARTBEAT` in workers/runtime.ts); two and a half missed beats are silence. */
-const SILENT_AFTER_MS = 13_000;
+export const SILENT_AFTER_MS = 13_000;
 
 /** Names of hosts whose `io` worker was heard of lately. Dead workers stay listed as running, so only their age counts. */
 export async function liveAgents({ client, namespace }: ControlDeps, cluster: string): Promise<ReadonlySet<string>> {

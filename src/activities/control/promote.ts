@@ -17,7 +17,11 @@ export function createPromote({ store }: ControlDeps): ControlActivities['promot
         const facts = await readFacts(store, prefix);
         // An attempt that was lost after its write finds its own promotion, and promotes nothing twice.
         const mine = facts.find(({ body }) => (body as PromoteInput).runId === input.runId);
-        if (mine !== undefined) return { number: mine.number };
+        // Nor does a run that has reused everything: its result is the current model already.
+        const current = facts.at(-1);
+        const isCurrent = (current?.body as PromoteInput | undefined)?.published.digest === input.published.digest;
+        const done = mine ?? (isCurrent ? current : undefined);
+        if (done !== undefined) return { number: done.number };
         try {
           await appendFact(store, prefix, facts.length + 1, input);
           return { number: facts.length + 1 };

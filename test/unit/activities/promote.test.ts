@@ -1,0 +1,50 @@
+/** Promotions: one more number for each new model, none for the one that is current already. */
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import { expect, test } from 'vitest';
+import { createPromote } from '../../../src/activities/control/promote.js';
+import type { PromoteInput } from '../../../src/contract/activities.js';
+import { FolderStore } from '../../../src/storage/folder-store.js';
+import { scratchFolder } from '../../support/scratch.js';
+
+const input = (runId: string, digest: string): PromoteInput => ({
+  ...{ runId, model: 'digits', accuracy: 0.9, weightsDigest: digest },
+  published: { prefix: `artifacts/${digest}/`, manifestKey: `artifacts/${digest}.json`, digest },
+});
+
+test('each new result is one number more; the same run or the same result again is none', async () => {
+  const store = new FolderStore(join(await scratchFolder(), 'store'));
+  const timing = { heartbeatSeconds: 1, attachSeconds: 1 };
+  const promote = createPromote({
+    store,
+    timing,
+    cluster: 'c',
+    namespace: 'default',
+    client: undefined as unknown as Client,
+  });
+  const numbers: number[] = [];
+  for (const [runId, digest] of [
+    ['a', 'x'],
+    ['a', 'x'],
+    ['b', 'x'],
+    ['c', 'y'],
+    ['d', 'x'],
+    ['a', 'x'],
+  ] as const)
+    numbers.push((await promote(input(runId, digest))).number);
+  expect(numbers).toEqual([1, 1, 1, 2, 3, 1]);
+});
+
+test('runs that promote at the same moment get numbers of their own', async () => {
+  const store = new FolderStore(join(await scratchFolder(), 'store'));
+  const timing = { heartbeatSeconds: 1, attachSeconds: 1 };
+  const promote = createPromote({
+    store,
+    timing,
+    cluster: 'c',
+    namespace: 'default',
+    client: undefined as unknown as Client,
+  });
+  const promoted = await Promise.all(['a', 'b', 'c', 'd'].map((name) => promote(input(name, `digest-${name}`))));
+  expect(promoted.map(({ number }) => number).sort()).toEqual([1, 2, 3, 4]);
+});
