@@ -14,13 +14,13 @@ export interface NodeFailure {
 /** A reset connection is an echo of somebody else's death; so is a rank that another's end took down, or that we stopped after it. */
 const ECHOES: readonly string[] = ['PeerLost', 'Stopped', 'StaleGeneration'];
 
+export function isEcho(type: string): boolean {
+  return ECHOES.includes(type);
+}
+
 /** The failure that explains the others: a lost host first, then any that is no echo, then the first. */
 export function rootCause(failures: readonly NodeFailure[]): NodeFailure | undefined {
-  return (
-    failures.find(({ type }) => type === 'HostLost') ??
-    failures.find(({ type }) => !ECHOES.includes(type)) ??
-    failures[0]
-  );
+  return failures.find(({ type }) => type === 'HostLost') ?? failures.find(({ type }) => !isEcho(type)) ?? failures[0];
 }
 
 export type Verdict =

@@ -21,7 +21,8 @@ import {
 import { foldFact, foldRunLog, lastCommit, type RunFact, type RunLog } from '../plan/run-log.js';
 import { judge, rootCause } from '../plan/verdict.js';
 import { committing, control, verifying } from './activities.js';
-import { GangBroken, runGeneration } from './generation.js';
+import { GangBroken } from './gang.js';
+import { runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
 import { searchAttribute } from './search-attributes.js';
 import { gangDetails } from './view.js';

@@ -2,9 +2,9 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { QUERIES, type RunState } from '../../src/contract/messages.js';
+import { QUERIES, type GangState, type RunState } from '../../src/contract/messages.js';
 import type { HostView } from '../../src/plan/hosts.js';
-import { poolWorkflowId } from '../../src/contract/names.js';
+import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
 import { FakeCluster, type Behaviour } from '../support/fake-cluster.js';
 import { startTemporal, type TestServer } from '../support/temporal.js';
 
@@ -135,6 +135,27 @@ describe('a gang', () => {
       'open 2',
       'commit 2',
     ]);
+  });
+
+  test('blames the node that died, also when the node that lost it is heard first', async () => {
+    const fake = await start({
+      trainRank: async (input, host, one) => {
+        if (input.nodeRank === 0) one.save(input, input.generation === 1 ? 10 : 30);
+        if (input.generation > 1) return { iteration: 30 };
+        if (input.nodeRank === 0) throw trainer('PeerLost', 'A connection was closed.');
+        // As a real trainer: who stops it before it has reported learns only that it was stopped.
+        for (let turn = 0; turn < 20; turn += 1) {
+          if (one.acts.includes(`stop g1 ${host}`)) throw trainer('StaleGeneration', 'It was asked to stop.');
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+        throw trainer('TrainerFailed', 'Rank 1 was killed.');
+      },
+    });
+    await fake.run('echo');
+    const gang = fake.client.workflow.getHandle(trainWorkflowId('echo'));
+    const { incidents } = await gang.query<GangState>(QUERIES.gang);
+    expect(incidents).toMatchObject([{ generation: 1, host: 'host-b', message: 'Rank 1 was killed.' }]);
   });
 
   test('schedules the same work again in the same generation when an agent restarts', async () => {

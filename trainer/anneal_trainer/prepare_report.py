@@ -60,6 +60,10 @@ def refuse_if_bad(tally: Tally, max_bad_rows: int | None, report: Path | None) -
         f' {x["file"]} line {x["line"]}, id {x["id"]!r}: {REASONS[x["reason"]]}: {x["detail"]}.'
         for x in examples[:NAMED_IN_REFUSAL]
     )
-    advice = '' if tally.good == 0 else f', or allow more bad rows than {max_bad_rows} (--max-bad-rows)'
+    advice = (
+        ''
+        if tally.good == 0
+        else f', or allow more bad rows than {max_bad_rows} (--max-bad-rows; in a spec data.maximumBadRows)'
+    )
     listed = '' if report is None else f'; {report} names them'
     raise DataRefused(f'{what}{shown} Repair the rows{advice}{listed}.')

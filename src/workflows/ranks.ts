@@ -1,0 +1,112 @@
+/** The ranks of one generation: observed through restarts of their agents, and ended together when one of them ends badly. */
+import { ApplicationFailure, CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
+import type { TrainRankResult } from '../contract/activities.js';
+import { isEcho, type NodeFailure } from '../plan/verdict.js';
+import { onIo, onNpu } from './activities.js';
+import { failureFacts } from './failure.js';
+import { hostOf, throwBroken, type Generation } from './gang.js';
+import { HOST_DUTY, observeTrainer } from './options.js';
+
+/** Silence, and an agent that goes or comes: the trainer may well live, so the same work is scheduled again. */
+const ATTACH_AGAIN = ['Silent', 'Detached', 'WorkerShutdown', 'AgentRestarted', 'ActivityReset', 'ActivityPause'];
+/** An agent that keeps coming and going without the trainer's end is a host at fault. */
+const ATTACHES = 20;
+/** A trainer that was given up holds its host until its lease ends: 10 minutes by default, and a little more. */
+const BUSY_WAIT = '15 seconds';
+const BUSY_TURNS = 45;
+
+/** torchrun needs seconds to tell how its rank died, and its agent up to ten more to ship the last save. */
+const ROOT_LATE = '15 seconds';
+
+/**
+ * Ends when all ranks have. The first failure, of a rank or of the commits, stops the others, and no rank is left when it
+ * throws. A cancelled run is different: each trainer gets its grace to save, and only then whatever is left is ended.
+ */
+export async function runRanks(gang: Generation, port: number, commits: Promise<void>): Promise<void> {
+  const scope = new CancellationScope();
+  const ranks = gang.leases.map((_, nodeRank) => scope.run(() => observeRank(gang, nodeRank, port)));
+  let commitFailure: readonly NodeFailure[] = [];
+  const commitsFailed = commits.then(
+    () => new Promise<never>(() => undefined),
+    (error: unknown) => {
+      // The commits have no host; node 0 names the saves, so its host stands for them.
+      if (!isCancellation(error)) commitFailure = [{ host: hostOf(gang, 0), nodeRank: 0, ...failureFacts(error) }];
+      throw error;
+    },
+  );
+  try {
+    await Promise.race([Promise.all(ranks), commitsFailed]);
+  } catch (error) {
+    gang.show({ phase: 'stopping' });
+    if (isEcho(failureFacts(error).type)) await rootOrLate(ranks);
+    if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
+    await stopAll(gang);
+    scope.cancel();
+    // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first.
+    await throwBroken(gang, ranks, commitFailure);
+  }
+}
+
+/**
+ * Who lost a peer may be heard before that peer, and a stop would wipe the peer's own report away: so what explains the echo is
+ * given a moment to arrive, or all ranks to end.
+ */
+async function rootOrLate(ranks: readonly Promise<unknown>[]): Promise<void> {
+  const root = new Promise<void>((resolve) => {
+    for (const rank of ranks)
+      rank.catch((error: unknown) => {
+        if (!isEcho(failureFacts(error).type)) resolve();
+      });
+  });
+  const timer = new CancellationScope();
+  const late = timer.run(() => sleep(ROOT_LATE));
+  try {
+    await Promise.race([root, Promise.allSettled(ranks), late]);
+  } catch {
+    // Cancelled from outside: the caller sees to that.
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** One node's trainer from its launch to its end, through any number of restarts of its agent. */
+async function observeRank(gang: Generation, nodeRank: number, port: number): Promise<TrainRankResult> {
+  const { runId, cluster, inputs, opening } = gang.input;
+  const { generation, from } = gang;
+  const lease = gang.leases[nodeRank];
+  const master = gang.leases[0];
+  if (lease === undefined || master === undefined)
+    throw ApplicationFailure.nonRetryable('A gang without hosts was started.');
+  const what = `train g${String(generation)} node ${String(nodeRank)}`;
+  for (let attach = 0, busy = 0; ;) {
+    try {
+      return await onNpu(cluster, lease.host.name, what, observeTrainer(opening.timing)).trainRank({
+        ...{ runId, generation, nodeRank, fence: lease.fence, inputs },
+        masterAddress: master.host.address,
+        masterPort: port,
+        resumeIteration: from?.iteration ?? 0,
+      });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      const { type } = failureFacts(error);
+      if (type === 'HostBusy' && busy < BUSY_TURNS) {
+        busy += 1;
+        await sleep(BUSY_WAIT);
+      } else if (ATTACH_AGAIN.includes(type) && attach < ATTACHES) attach += 1;
+      else throw error;
+    }
+  }
+}
+
+/** On every host, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. */
+async function stopAll(gang: Generation): Promise<void> {
+  const { runId, cluster } = gang.input;
+  const { generation } = gang;
+  await CancellationScope.nonCancellable(() =>
+    Promise.allSettled(
+      gang.leases.map(({ host }, nodeRank) =>
+        onIo(cluster, host.name, `stop g${String(generation)}`, HOST_DUTY).stopTrainer({ runId, generation, nodeRank }),
+      ),
+    ),
+  );
+}
