@@ -37,6 +37,8 @@ export interface Behaviour {
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
   accuracy?: number;
+  /** No cache: every workflow task replays its whole history, so what does not replay fails here and not in production. */
+  readonly replays?: boolean;
 }
 
 export class FakeCluster {
@@ -66,7 +68,7 @@ export class FakeCluster {
       new Client({ connection: await Connection.connect({ address }) }),
       connection,
     );
-    await cluster.work(controlQueue(name), cluster.control(behaviour), await workflowBundle());
+    await cluster.work(controlQueue(name), cluster.control(behaviour), await workflowBundle(), behaviour.replays);
     for (const host of HOSTS) {
       await cluster.work(ioQueue(name, host), cluster.io(behaviour, host));
       await cluster.work(npuQueue(name, host), cluster.npu(behaviour, host));
@@ -106,12 +108,12 @@ export class FakeCluster {
     await this.connection.close();
   }
 
-  private async work(taskQueue: string, activities: object, code?: string): Promise<void> {
+  private async work(taskQueue: string, activities: object, code?: string, replays = false): Promise<void> {
     const worker = await Worker.create({
       connection: this.connection,
       taskQueue,
       activities,
-      ...(code === undefined ? {} : { workflowBundle: { code } }),
+      ...(code === undefined ? {} : { workflowBundle: { code }, ...(replays ? { maxCachedWorkflows: 0 } : {}) }),
       maxHeartbeatThrottleInterval: '100ms',
     });
     this.workers.push(worker);

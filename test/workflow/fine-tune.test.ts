@@ -51,6 +51,11 @@ describe('a run', () => {
     expect(log.map(({ fact }) => fact)).toEqual(['open', 'commit']);
   });
 
+  test('replays at each of its tasks', async () => {
+    const { log } = await runOf({ replays: true });
+    expect(log.map(({ fact }) => fact)).toEqual(['open', 'commit']);
+  });
+
   test('skips every stage that was made before and says by whom', async () => {
     const fake = await start({
       found: ['fetch-model', 'fetch-data', 'convert', 'prepare', 'train', 'publish', 'evaluate'],
