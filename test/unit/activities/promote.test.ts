@@ -12,16 +12,20 @@ const input = (runId: string, digest: string): PromoteInput => ({
   published: { prefix: `artifacts/${digest}/`, manifestKey: `artifacts/${digest}.json`, digest },
 });
 
-test('each new result is one number more; the same run or the same result again is none', async () => {
+async function promotions(): Promise<ReturnType<typeof createPromote>> {
   const store = new FolderStore(join(await scratchFolder(), 'store'));
   const timing = { heartbeatSeconds: 1, attachSeconds: 1 };
-  const promote = createPromote({
+  return createPromote({
     store,
     timing,
     cluster: 'c',
     namespace: 'default',
     client: undefined as unknown as Client,
   });
+}
+
+test('each new result is one number more; the same run or the same result again is none', async () => {
+  const promote = await promotions();
   const numbers: number[] = [];
   for (const [runId, digest] of [
     ['a', 'x'],
@@ -36,15 +40,7 @@ test('each new result is one number more; the same run or the same result again 
 });
 
 test('runs that promote at the same moment get numbers of their own', async () => {
-  const store = new FolderStore(join(await scratchFolder(), 'store'));
-  const timing = { heartbeatSeconds: 1, attachSeconds: 1 };
-  const promote = createPromote({
-    store,
-    timing,
-    cluster: 'c',
-    namespace: 'default',
-    client: undefined as unknown as Client,
-  });
+  const promote = await promotions();
   const promoted = await Promise.all(['a', 'b', 'c', 'd'].map((name) => promote(input(name, `digest-${name}`))));
   expect(promoted.map(({ number }) => number).sort()).toEqual([1, 2, 3, 4]);
 });
