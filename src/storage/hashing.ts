@@ -13,7 +13,7 @@ export interface HashOptions {
 }
 
 /** Below this size, sending the work to a thread costs more than the work (a few hundred microseconds). */
-const inlineBytes = 256 * 1024;
+export const inlineBytes = 256 * 1024;
 /** Bounds the file descriptors that hashing holds, whatever its callers do. */
 const openFiles = pLimit(16);
 /** Deeper values are a mistake (or a circle), not a document. */
