@@ -92,6 +92,12 @@ export interface CompleteSave {
   readonly checkpoint: FileSetRef;
 }
 
+export interface DeleteDroppedInput {
+  readonly runId: string;
+  /** Look once and return, instead of following the run's log. */
+  readonly once: boolean;
+}
+
 export interface PickHostInput {
   readonly cluster: string;
   readonly runtime: 'cpu' | 'ascend';
@@ -131,6 +137,8 @@ export interface ControlActivities {
   /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
   readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;
+  /** Deletes the files of commits that the run's log has dropped for their age. */
+  readonly deleteDropped: (input: DeleteDroppedInput) => Promise<void>;
   /** Null when every live host is in `except`. */
   readonly pickHost: (input: PickHostInput) => Promise<string | null>;
   readonly promote: (input: PromoteInput) => Promise<Promotion>;

@@ -7,9 +7,10 @@ export const runLogPrefix = (runId: string): string => `${runFolder(runId)}log/`
 export const resumePrefix = (stageKey: string): string => `resume/${stageKey}/`;
 export const promotionPrefix = (model: string): string => `models/${model}/`;
 
+export const checkpointsFolder = (runId: string): string => `${runFolder(runId)}checkpoints/`;
 /** One folder per generation: iterations return after a roll-back, generations do not. */
 export const generationFolder = (runId: string, generation: number): string =>
-  `${runFolder(runId)}checkpoints/g${String(generation)}/`;
+  `${checkpointsFolder(runId)}g${String(generation)}/`;
 export const checkpointPrefix = (runId: string, generation: number, iteration: number): string =>
   `${generationFolder(runId, generation)}iter_${String(iteration).padStart(7, '0')}/`;
 

@@ -22,8 +22,16 @@ export type RunFact =
       readonly iteration: number;
       readonly checkpoint: CheckpointRef;
     }
-  /** A commit that must no longer be read: too old, or its files are damaged. */
-  | { readonly fact: 'drop'; readonly generation: number; readonly iteration: number; readonly why: string };
+  /** A commit that must no longer be read. Files of one that is only too old are deleted; damaged ones stay as evidence. */
+  | {
+      readonly fact: 'drop';
+      readonly generation: number;
+      readonly iteration: number;
+      readonly reason: 'too old' | 'damaged';
+      readonly why: string;
+    };
+
+export type Drop = Extract<RunFact, { fact: 'drop' }>;
 
 export interface Commit {
   readonly generation: number;
@@ -66,6 +74,11 @@ export function foldRunLog(facts: readonly RunFact[]): RunLog {
 /** Where training goes on: the last commit that still stands. */
 export function lastCommit(log: RunLog): Commit | undefined {
   return log.commits.at(-1);
+}
+
+/** Commits beyond the last `keep`, oldest first. The last one is never among them: training goes on from it. */
+export function tooOld({ commits }: RunLog, keep: number): readonly Commit[] {
+  return commits.slice(0, -Math.max(1, keep));
 }
 
 function isSame(commit: Commit, fact: { readonly generation: number; readonly iteration: number }): boolean {

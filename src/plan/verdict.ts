@@ -39,10 +39,23 @@ const FOR_THE_CHAIN: readonly string[] = ['ArtifactCorrupt'];
 /** Another writer has this run's log: this one must stop at once. */
 const FENCED: readonly string[] = ['FactConflict'];
 
-/** `canGoBack`: the generation started from a commit, so there is one to drop. */
-export function judge(root: NodeFailure, restartsWithoutProgress: number, canGoBack: boolean): Verdict {
-  if (root.type === 'CheckpointDamaged' && canGoBack)
-    return { decision: 'one commit back', why: `Drops the commit. ${root.message}` };
+/** The commit from which a generation began, and where the one before it stands: 0 when there is none. */
+export interface StepBack {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** `back` is left out when the generation began at iteration 0, so that there is no commit to drop. */
+export function judge(root: NodeFailure, restartsWithoutProgress: number, back?: StepBack): Verdict {
+  if (root.type === 'CheckpointDamaged' && back !== undefined) {
+    const before =
+      back.to === 0 ? 'no commit is left before it' : `the commit before it is iteration ${String(back.to)}`;
+    const goesOn = back.to === 0 ? 'starts from the converted model' : 'goes on from there';
+    return {
+      decision: 'one commit back',
+      why: `Drops the damaged commit of iteration ${String(back.from)}; ${before}: ${goesOn}.`,
+    };
+  }
   if (FOR_THE_CHAIN.includes(root.type))
     return { decision: 'give up', type: root.type, why: `What the gang reads is made again. ${root.message}` };
   if (FENCED.includes(root.type)) return { decision: 'give up', type: root.type, why: root.message };

@@ -59,6 +59,14 @@ export async function readFacts(store: ObjectStore, prefix: string): Promise<rea
   return runParallel(numbers, parallelReads, undefined, (number) => readFact(store, prefix, number));
 }
 
+/** The facts from number `from` on, up to the first that is not there: what a follower of a log asks again and again. */
+export async function factsFrom(store: ObjectStore, prefix: string, from: number): Promise<readonly Fact[]> {
+  const facts: Fact[] = [];
+  for (let number = from; (await store.head(factKey(prefix, number))) !== undefined; number += 1)
+    facts.push(await readFact(store, prefix, number));
+  return facts;
+}
+
 /** The fact with the highest number, gaps or not; undefined if there is none. */
 export async function highest(store: ObjectStore, prefix: string): Promise<Fact | undefined> {
   const number = (await numbersOf(store, prefix)).at(-1);

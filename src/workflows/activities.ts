@@ -2,7 +2,7 @@
 import { proxyActivities, proxyLocalActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { ControlActivities, IoActivities, NpuActivities } from '../contract/activities.js';
 import { controlQueue, ioQueue, npuQueue } from '../contract/names.js';
-import { CONTROL, VERIFY, WATCH } from './options.js';
+import { CONTROL, DELETE, VERIFY, WATCH } from './options.js';
 
 export function control(cluster: string, summary: string): ControlActivities {
   return proxyActivities<ControlActivities>({ ...CONTROL, taskQueue: controlQueue(cluster), summary });
@@ -15,6 +15,10 @@ export function verifying(cluster: string, summary: string): ControlActivities {
 
 export function watching(cluster: string, summary: string): ControlActivities {
   return proxyActivities<ControlActivities>({ ...WATCH, taskQueue: controlQueue(cluster), summary });
+}
+
+export function deleting(cluster: string, summary: string): Pick<ControlActivities, 'deleteDropped'> {
+  return proxyActivities<ControlActivities>({ ...DELETE, taskQueue: controlQueue(cluster), summary });
 }
 
 /**

@@ -1,8 +1,9 @@
 /** What the parts of a generation share: the gang itself, and how it broke. */
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import type { CompleteSave } from '../contract/activities.js';
 import type { GangState, TrainGangInput } from '../contract/messages.js';
 import type { Lease } from '../plan/hosts.js';
-import type { Commit, RunFact } from '../plan/run-log.js';
+import type { Commit } from '../plan/run-log.js';
 import type { NodeFailure } from '../plan/verdict.js';
 import { failureFacts } from './failure.js';
 
@@ -12,7 +13,8 @@ export interface Generation {
   /** By node rank. */
   readonly leases: readonly Lease[];
   readonly from: Commit | undefined;
-  readonly append: (fact: RunFact) => Promise<void>;
+  /** Records a save that is whole, and drops the commits that are too old by it. */
+  readonly commit: (save: CompleteSave) => Promise<void>;
   readonly show: (change: Partial<GangState>) => void;
 }
 

@@ -21,12 +21,9 @@ export async function runGeneration(gang: Generation): Promise<void> {
       once,
     });
     if (save === null) return false;
-    const { iteration, checkpoint } = save;
     // Once a save is found its commit goes through, whatever ends meanwhile.
-    await CancellationScope.nonCancellable(() =>
-      gang.append({ fact: 'commit', generation: gang.generation, iteration, checkpoint }),
-    );
-    committed = iteration;
+    await CancellationScope.nonCancellable(() => gang.commit(save));
+    committed = save.iteration;
     return true;
   };
 

@@ -25,6 +25,13 @@ export const WATCH: ActivityOptions = {
 /** A host that does not take work up within this time is passed over; its queue belongs to it alone. */
 const PICKED_UP = '1 minute';
 
+/** Files that nobody reads any more: what cannot be deleted costs disk, and nothing waits long for it. */
+export const DELETE: ActivityOptions = {
+  startToCloseTimeout: '10 minutes', // tens of thousands of objects
+  heartbeatTimeout: '10 seconds',
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
+};
+
 /**
  * A stage on one host. The server repeats only what may go well later on the same host (a store or a source that is away),
  * and does so for as long as it takes; every other failure is the workflow's to decide.

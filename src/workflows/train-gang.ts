@@ -10,17 +10,29 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { CompleteSave } from '../contract/activities.js';
 import {
   QUERIES,
   SIGNALS,
   type GangMoved,
   type GangState,
+  type Incident,
   type TrainGangInput,
   type TrainGangResult,
 } from '../contract/messages.js';
-import { foldFact, foldRunLog, lastCommit, type RunFact, type RunLog } from '../plan/run-log.js';
+import {
+  foldFact,
+  foldRunLog,
+  lastCommit,
+  tooOld,
+  type Commit,
+  type Drop,
+  type RunFact,
+  type RunLog,
+} from '../plan/run-log.js';
 import { judge, rootCause } from '../plan/verdict.js';
 import { committing, control, verifying } from './activities.js';
+import { whileDeleting } from './deletes.js';
 import { GangBroken } from './gang.js';
 import { runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
@@ -30,7 +42,11 @@ import { gangDetails } from './view.js';
 const gangQuery = defineQuery<GangState>(QUERIES.gang);
 const gangMoved = defineSignal<[GangMoved]>(SIGNALS.gangMoved);
 
-export async function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
+export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
+  return whileDeleting(input, () => trainToTheEnd(input));
+}
+
+async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   const { runId, cluster, opening } = input;
   let gang: GangState = {
     generation: 0,
@@ -55,15 +71,29 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
     show({ committedIteration });
     upsertSearchAttributes([searchAttribute('AnnealIteration', committedIteration)]);
   };
+  const drop = ({ generation, iteration }: Commit, reason: Drop['reason'], why: string): Promise<void> =>
+    append({ fact: 'drop', generation, iteration, reason, why });
+  const keep = opening.keepCheckpoints;
+  const commit = async (save: CompleteSave, generation: number): Promise<void> => {
+    await append({ fact: 'commit', generation, iteration: save.iteration, checkpoint: save.checkpoint });
+    for (const old of tooOld(log, keep)) await drop(old, 'too old', `Only the last ${String(keep)} are kept.`);
+  };
+  const remember = (incident: Omit<Incident, 'at'>): void =>
+    show({ incidents: [...gang.incidents, { at: Date.now(), ...incident }] });
 
   // A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole.
   for (let last = lastCommit(log); last !== undefined && last.iteration >= opening.iterations; last = lastCommit(log)) {
     const { findDamage } = verifying(cluster, `is iteration ${String(last.iteration)} whole?`);
     const why = await findDamage({ fileSet: last.checkpoint });
     if (why === null) break;
-    await append({ fact: 'drop', generation: last.generation, iteration: last.iteration, why });
+    await drop(last, 'damaged', why);
+    const iterationsLost = last.iteration - (lastCommit(log)?.iteration ?? 0);
+    const decision = `Drops this commit, and trains ${String(iterationsLost)} iterations again.`;
+    remember({
+      ...{ generation: last.generation, host: 'the store', failure: 'CheckpointDamaged', message: why },
+      ...{ decision, iterationsLost },
+    });
   }
-
   // Bounded by the verdict: restarts that gain no commit are counted and few.
   let restartsWithoutProgress = 0;
   for (;;) {
@@ -106,30 +136,27 @@ export async function trainGang(input: TrainGangInput): Promise<TrainGangResult>
             generation,
             iteration: from?.iteration ?? 0,
           });
-          await runGeneration({ input, generation, leases, from, append, show });
+          await runGeneration({
+            ...{ input, generation, leases, from, show },
+            commit: (save) => commit(save, generation),
+          });
         },
       );
     } catch (error) {
       if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
-      const gained = (lastCommit(log)?.iteration ?? 0) > (from?.iteration ?? 0);
-      restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
       const root = rootCause(error.failures);
       if (root === undefined) throw error;
-      const verdict = judge(root, restartsWithoutProgress, from !== undefined);
-      const iterationsLost = Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0));
-      const incident = {
-        at: Date.now(),
-        generation,
-        host: root.host,
-        failure: root.type,
-        message: root.message,
-        decision: verdict.why,
-        iterationsLost,
-      };
-      show({ incidents: [...gang.incidents, incident] });
-      // Bounded: every step back drops a commit, and there are finitely many.
-      if (verdict.decision === 'one commit back' && from !== undefined)
-        await append({ fact: 'drop', generation: from.generation, iteration: from.iteration, why: root.message });
+      const gained = (lastCommit(log)?.iteration ?? 0) > (from?.iteration ?? 0);
+      const back =
+        gained || from === undefined ? undefined : { from: from.iteration, to: log.commits.at(-2)?.iteration ?? 0 };
+      const verdict = judge(root, gained ? 0 : restartsWithoutProgress + 1, back);
+      // Bounded: every step back drops a commit, and there are finitely many. It says nothing of hosts, so it is no restart.
+      if (verdict.decision === 'one commit back' && from !== undefined) await drop(from, 'damaged', root.message);
+      else restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
+      remember({
+        ...{ generation, host: root.host, failure: root.type, message: root.message, decision: verdict.why },
+        iterationsLost: Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0)),
+      });
       if (verdict.decision === 'give up')
         throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, gang.incidents.slice(-10));
     }

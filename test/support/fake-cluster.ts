@@ -36,6 +36,8 @@ export interface Behaviour {
   stage?: (stage: StageItem, host: string, cluster: FakeCluster) => Promise<void>;
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
+  /** Replaces the deleter of old checkpoints. */
+  deleteDropped?: () => Promise<void>;
   accuracy?: number;
   /** No cache: every workflow task replays its whole history, so what does not replay fails here and not in production. */
   readonly replays?: boolean;
@@ -173,6 +175,14 @@ export class FakeCluster {
           );
           if (save !== undefined) return { iteration: save.iteration, checkpoint: save.checkpoint };
           if (once) return null;
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+      },
+      deleteDropped: async ({ once }) => {
+        await behaviour.deleteDropped?.();
+        if (once) this.acts.push('delete dropped');
+        while (!once) {
           Context.current().heartbeat();
           await Context.current().sleep(50);
         }

@@ -1,6 +1,7 @@
 /** All activities of the control worker, made from what they stand on. */
 import type { ControlActivities } from '../../contract/activities.js';
 import type { ControlDeps } from './deps.js';
+import { createDeleteDropped } from './delete-dropped.js';
 import { createHosts } from './hosts.js';
 import { createOpenRun } from './open-run.js';
 import { createPromote } from './promote.js';
@@ -13,6 +14,7 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
     openRun: createOpenRun(deps),
     promote: createPromote(deps),
     watchSaves: createWatchSaves(deps),
+    deleteDropped: createDeleteDropped(deps),
     ...createHosts(deps),
     ...createResumePoints(deps),
     ...createRunLog(deps),

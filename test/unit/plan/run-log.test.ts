@@ -1,6 +1,6 @@
 /** What a run reads is the fold of its facts. */
 import { expect, test } from 'vitest';
-import { foldRunLog, lastCommit, type RunFact } from '../../../src/plan/run-log.js';
+import { foldRunLog, lastCommit, tooOld, type RunFact } from '../../../src/plan/run-log.js';
 
 const open = (generation: number): RunFact => ({ fact: 'open', generation, fromIteration: 0, hosts: [] });
 const commit = (generation: number, iteration: number): RunFact => ({
@@ -13,7 +13,8 @@ const drop = (generation: number, iteration: number): RunFact => ({
   fact: 'drop',
   generation,
   iteration,
-  why: 'damaged',
+  reason: 'damaged',
+  why: 'A byte is flipped.',
 });
 
 test.each<[string, readonly RunFact[], [number, number] | undefined]>([
@@ -40,4 +41,16 @@ test('every fact takes a number, and a generation never returns', () => {
   const log = foldRunLog([open(1), commit(1, 10), open(2), drop(1, 10)]);
   expect(log.nextNumber).toBe(5);
   expect(log.generation).toBe(2);
+});
+
+test.each<[string, number, readonly RunFact[], readonly number[]]>([
+  ['nothing', 2, [open(1)], []],
+  ['no commit while there are no more than are kept', 2, [commit(1, 10), commit(1, 20)], []],
+  ['the one that a new commit makes too old', 2, [commit(1, 10), commit(1, 20), commit(1, 30)], [10]],
+  ['all that an earlier writer could not drop', 1, [commit(1, 10), commit(1, 20), commit(1, 30)], [10, 20]],
+  ['no commit before a damaged one, which does not count', 2, [commit(1, 10), commit(1, 20), drop(1, 20)], []],
+  ['an old generation before a new one, whatever their iterations', 1, [commit(1, 20), commit(2, 20)], [20]],
+  ['never the last one', 0, [commit(1, 10)], []],
+])('too old is %s', (_, keep, facts, expected) => {
+  expect(tooOld(foldRunLog(facts), keep).map(({ iteration }) => iteration)).toEqual(expected);
 });

@@ -35,10 +35,19 @@ test.each([
   ['LossDiverged', 0, 'give up'],
   ['RefusedArguments', 0, 'give up'],
 ])('%s after %i restarts without progress: %s', (type, restarts, decision) => {
-  expect(judge(failed('a', type), restarts, true).decision).toBe(decision);
+  expect(judge(failed('a', type), restarts, { from: 20, to: 10 }).decision).toBe(decision);
 });
 
 test('a first generation that finds no checkpoint has no commit to go back from, so its budget ends it', () => {
-  expect(judge(failed('a', 'CheckpointDamaged'), 0, false).decision).toBe('again');
-  expect(judge(failed('a', 'CheckpointDamaged'), RESTARTS_WITHOUT_PROGRESS, false).decision).toBe('give up');
+  expect(judge(failed('a', 'CheckpointDamaged'), 0).decision).toBe('again');
+  expect(judge(failed('a', 'CheckpointDamaged'), RESTARTS_WITHOUT_PROGRESS).decision).toBe('give up');
+});
+
+test.each([
+  [10, 'the commit before it is iteration 10: goes on from there'],
+  [0, 'no commit is left before it: starts from the converted model'],
+])('a step back says where it leads: to %i', (to, sentence) => {
+  expect(judge(failed('a', 'CheckpointDamaged'), 0, { from: 20, to }).why).toBe(
+    `Drops the damaged commit of iteration 20; ${sentence}.`,
+  );
 });
