@@ -147,16 +147,19 @@ describe('a first run', () => {
     }
   });
 
-  test("commits checkpoints of exactly the plan's files, and the tracker names only what was saved", async () => {
+  test("commits checkpoints of exactly the plan's files, keeps the last two, and the tracker names only what was saved", async () => {
     const { gang } = await readPlan(cluster, 'first');
     const commits = await commitsOf(cluster, 'first');
     expect(commits.at(-1)?.iteration).toBe(ITERATIONS);
     const planned = gang.checkpointFiles.map(({ path }) => path);
     const beside = ['SAVED.json', 'manifest.json', 'node-0.json', 'node-1.json'];
+    expect(gang.keepCheckpoints).toBe(2);
+    expect(commits.length).toBeGreaterThan(2);
     for (const { iteration, checkpoint } of commits) {
       expect(iteration % EVERY).toBe(0);
+      const isKept = commits.indexOf(commits.at(-2)!) <= commits.findIndex((one) => one.iteration === iteration);
       expect(await filesBelow(join(cluster.storeFolder, checkpoint.prefix.replace(/\/$/, '')))).toEqual(
-        [...planned, ...beside].sort(),
+        isKept ? [...planned, ...beside].sort() : [],
       );
     }
     for (const { dir } of trainers) {

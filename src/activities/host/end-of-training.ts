@@ -6,13 +6,14 @@ import type { TrainRankResult } from '../../contract/activities.js';
 import type { FailureType } from '../../contract/failures.js';
 import type { TrainerEnd } from '../../process/supervisor.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
+import { isStoreError } from '../../storage/errors.js';
 import { failure } from '../fail.js';
 import type { RankWork } from './rank-work.js';
 
-/** Other nodes hear of the last save through the store; node 0 writes it within a second of the tracker's move. */
-const LAST_SAVE_SECONDS = 120;
+/** A save that cannot be shipped though the store answers will not be shippable later either. */
+const STUCK_SECONDS = 120;
 /** A failed gang's saves are worth a moment: what is complete becomes a commit, the rest is trained again. */
-const LEFT_OVER_SECONDS = 10;
+export const LEFT_OVER_SECONDS = 10;
 
 const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'>, FailureType>> = {
   stopped: 'TrainerFailed',
@@ -25,8 +26,16 @@ const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'le
   'refused-arguments': 'RefusedArguments',
 };
 
-/** Ships, judges, and answers with a function that returns the result or throws the failure, so that a stop can outrank both. */
-export async function endOfTraining(work: RankWork, end: TrainerEnd): Promise<() => TrainRankResult> {
+/**
+ * Ships, judges, and answers with a function that returns the result or throws the failure, so that a stop can outrank both. A
+ * training that is done waits for its last save for as long as the store takes; `hurry` is the end of that patience.
+ */
+export async function endOfTraining(
+  work: RankWork,
+  end: TrainerEnd,
+  hurry: { readonly seconds?: number },
+  signal: AbortSignal,
+): Promise<() => TrainRankResult> {
   const { deps, input, plan, backend, dir, log, shipper } = work;
   const { iterations } = plan.gang;
   if (end.state === 'lost') {
@@ -39,8 +48,16 @@ export async function endOfTraining(work: RankWork, end: TrainerEnd): Promise<()
   const verdict = backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const wanted = isWell ? iterations : tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
-  const deadline = monotonicSeconds() + (isWell ? LAST_SAVE_SECONDS : LEFT_OVER_SECONDS);
-  while (shipper.shippedIteration < wanted && monotonicSeconds() < deadline) await pause(100);
+  let since = monotonicSeconds();
+  // Bounded: by what is below, by a stop of the gang, and by the end of the attempt.
+  while (shipper.shippedIteration < wanted) {
+    const isPatient = isWell && hurry.seconds === undefined;
+    // The others ship too, and node 0 names no more than two at once: waiting for them and for the store is no standstill.
+    if (isPatient && !isStuck(shipper.problem)) since = monotonicSeconds();
+    const limit = isPatient ? STUCK_SECONDS : (hurry.seconds ?? LEFT_OVER_SECONDS);
+    if (monotonicSeconds() - since > limit) break;
+    await pause(100, signal);
+  }
   return () => {
     if (verdict.kind !== 'completed' && verdict.kind !== 'left')
       // What we stopped after another node's end is never the cause of that end.
@@ -55,11 +72,16 @@ export async function endOfTraining(work: RankWork, end: TrainerEnd): Promise<()
     if (shipper.shippedIteration < iterations)
       throw failure(
         'TrainerFailed',
-        `Host ${deps.facts.name}: the trainer ended well, but iteration ${String(iterations)} was not named and shipped ` +
-          `within ${String(LAST_SAVE_SECONDS)} s; the last shipped is ${String(shipper.shippedIteration)}.`,
+        `Host ${deps.facts.name}: the trainer ended well, but iteration ${String(iterations)} could not be shipped ` +
+          `for ${String(STUCK_SECONDS)} s (${String(shipper.problem)}); the last shipped is ${String(shipper.shippedIteration)}.`,
       );
     return { iteration: log.iteration, ...(log.loss === undefined ? {} : { loss: log.loss }) };
   };
+}
+
+/** Whether the store answers, and still the last turn failed. */
+function isStuck(problem: unknown): boolean {
+  return problem !== undefined && !isStoreError(problem, 'Unavailable');
 }
 
 /** Only node 0 has a tracker; the others go by their newest folder, which node 0 may be about to name. */

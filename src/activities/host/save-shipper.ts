@@ -2,7 +2,7 @@
  * Ships a node's part of each save while training goes on. Node 0 alone sees the tracker move: it names the iteration in the
  * store, and every node ships exactly the iterations so named, its own manifest last.
  */
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backend } from '../../backends/backend.js';
 import { checkpointPrefix, generationFolder, nodeManifestName, savedName } from '../../contract/store-keys.js';
@@ -27,7 +27,11 @@ export interface SaveFolder {
 export class SaveShipper {
   /** The newest iteration whose part of this node is in the store, manifest included. */
   shippedIteration = 0;
+  /** Why the last turn could not ship, if it could not. */
+  problem: unknown = undefined;
   private readonly at: SaveFolder;
+  /** Names in the store by iteration, as the last look found them; undefined before the first. */
+  private named: ReadonlyMap<number, ReadonlySet<string>> | undefined;
 
   constructor(at: SaveFolder) {
     this.at = at;
@@ -35,15 +39,29 @@ export class SaveShipper {
 
   /** One look and what follows from it. Safe to repeat: everything it writes is create-once with the same body. */
   async turn(signal: AbortSignal): Promise<void> {
-    const named = await this.namedSaves();
-    if (this.at.node.nodeRank === 0) await this.nameSave(named);
-    const mine = nodeManifestName(this.at.node.nodeRank);
-    for (const [iteration, names] of [...named].sort(([a], [b]) => a - b)) {
-      if (!names.has(savedName)) continue;
-      if (!names.has(mine)) await this.ship(iteration, signal);
-      this.shippedIteration = Math.max(this.shippedIteration, iteration);
+    try {
+      const named = await this.namedSaves();
+      if (this.at.node.nodeRank === 0) await this.nameSave(named);
+      this.named = named;
+      const mine = nodeManifestName(this.at.node.nodeRank);
+      this.shippedIteration = newest(named, (names) => names.has(mine), this.shippedIteration);
+      const wanted = [...named.keys()].filter((iteration) => this.isWanted(iteration)).sort((a, b) => a - b);
+      for (const iteration of wanted) if (await this.ship(iteration, signal)) this.shippedIteration = iteration;
+      // Shipping takes its time: what was named meanwhile must not be pruned.
+      if (wanted.length > 0) this.named = await this.namedSaves();
+      this.problem = undefined;
+    } catch (error) {
+      this.problem = error;
+      throw error;
+    } finally {
+      await this.prune();
     }
-    await this.prune();
+  }
+
+  /** Named, and not shipped by us. What is older than a save that we have shipped is not here any more. */
+  private isWanted(iteration: number): boolean {
+    const names = this.named?.get(iteration);
+    return iteration > this.shippedIteration && names?.has(savedName) === true && !isGone(names);
   }
 
   /** What lies beside the checkpoints of this generation in the store: iteration to the names there that are ours. */
@@ -66,36 +84,65 @@ export class SaveShipper {
     const { store, backend, gang, node, folder } = this.at;
     const tracker = backend.parseTracker(await readFile(join(folder, backend.trackerFile), 'utf8').catch(() => ''));
     if (tracker.kind !== 'iteration' || named.get(tracker.iteration)?.has(savedName) === true) return;
-    const open = [...named.values()].filter(
-      (names) =>
-        names.has(savedName) &&
-        !Array.from({ length: gang.hosts }, (_, rank) => rank).every((rank) => names.has(nodeManifestName(rank))),
-    );
+    const nodes = Array.from({ length: gang.hosts }, (_, rank) => nodeManifestName(rank));
+    // Nodes ship in order, so what is older than a save of all of them will never be whole.
+    const done = newest(named, (names) => nodes.every((name) => names.has(name)));
+    const open = [...named].filter(([iteration, names]) => iteration > done && names.has(savedName) && !isGone(names));
     if (open.length >= OPEN_SAVES) return;
     const key = `${checkpointPrefix(node.runId, node.generation, tracker.iteration)}${savedName}`;
     await store.create(key, JSON.stringify({ generation: node.generation, iteration: tracker.iteration }));
     named.set(tracker.iteration, new Set(named.get(tracker.iteration)).add(savedName));
   }
 
-  private async ship(iteration: number, signal: AbortSignal): Promise<void> {
+  /** False for a save that was named when this node had already pruned it: it says so, and nobody waits for it. */
+  private async ship(iteration: number, signal: AbortSignal): Promise<boolean> {
     const { store, backend, gang, node, folder } = this.at;
     const source = join(folder, backend.iterationFolder(iteration));
+    const prefix = checkpointPrefix(node.runId, node.generation, iteration);
+    if (!(await isFolder(source))) {
+      await store.create(`${prefix}${goneName(node.nodeRank)}`, '{}');
+      return false;
+    }
     const mine = gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === node.nodeRank);
     const files = await Promise.all(
       mine.map(async ({ path }) => ({ path, ...(await sha256File(join(source, path), { signal })) })),
     );
-    const prefix = checkpointPrefix(node.runId, node.generation, iteration);
     const manifestKey = `${prefix}${nodeManifestName(node.nodeRank)}`;
     await publishFileSet(store, source, fileSetOf(files), { prefix, manifestKey }, { signal });
+    return true;
   }
 
-  /** Megatron never deletes: what is older than the newest shipped save only fills the disk. */
+  /**
+   * Megatron never deletes, and a store may be away for hours: what was shipped, and what was skipped, only fills the disk. The
+   * tracker names the newest save or, while that is being written, the one before; older ones are named by now or never.
+   */
   private async prune(): Promise<void> {
     const { backend, folder } = this.at;
-    for (const name of await readdir(folder).catch(() => [])) {
-      const iteration = backend.parseIterationFolder(name);
-      if (iteration !== undefined && iteration < this.shippedIteration)
-        await rm(join(folder, name), { recursive: true, force: true });
-    }
+    if (this.named === undefined) return;
+    const names = await readdir(folder).catch(() => []);
+    const saves = names.map((name) => backend.parseIterationFolder(name)).filter((one) => one !== undefined);
+    const [, before = 0] = saves.sort((a, b) => b - a);
+    for (const iteration of saves)
+      if (iteration < this.shippedIteration || (iteration < before && !this.isWanted(iteration)))
+        await rm(join(folder, backend.iterationFolder(iteration)), { recursive: true, force: true });
   }
+}
+
+const goneName = (nodeRank: number): string => `gone-${String(nodeRank)}.json`;
+const isGone = (names: ReadonlySet<string>): boolean => [...names].some((name) => name.startsWith('gone-'));
+
+/** The highest iteration whose names are as asked, or `atLeast`. */
+function newest(
+  named: ReadonlyMap<number, ReadonlySet<string>>,
+  is: (names: ReadonlySet<string>) => boolean,
+  atLeast = 0,
+): number {
+  return Math.max(atLeast, ...[...named].flatMap(([iteration, names]) => (is(names) ? [iteration] : [])));
+}
+
+function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }

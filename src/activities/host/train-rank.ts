@@ -6,12 +6,12 @@ import type { NpuActivities, TrainProgress, TrainRankInput, TrainRankResult } fr
 import { metricsLogName, trainLogName } from '../../contract/store-keys.js';
 import type { Plan } from '../../plan/plan.js';
 import { findTrainer, launchTrainer, sweep, waitForExit, type TrainerEnd } from '../../process/supervisor.js';
-import { renewLease, requestStop, trainerDir, writeToken } from '../../process/trainer-files.js';
+import { readExit, renewLease, requestStop, trainerDir, writeToken } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { failure, orFail } from '../fail.js';
 import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
-import { endOfTraining } from './end-of-training.js';
+import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import { passFence } from './fence.js';
 import { shipLog } from './log-shipper.js';
 import type { RankWork } from './rank-work.js';
@@ -88,17 +88,23 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   ];
   const beats = beat({ client: deps.client, progress: () => progressOf(work), renew: (sent) => renewLease(dir, sent) });
   const shipping = shipWhile(work, working.signal);
-  try {
-    const first = await Promise.race([waitForExit(dir, { signal: working.signal }), beats.interrupted]);
-    if (first !== undefined && 'kind' in first && first.kind === 'detach')
-      throw detached(`Host ${deps.facts.name} lets go of the trainer: ${first.why}.`);
-    const isStop = first !== undefined && 'kind' in first;
-    if (isStop) await requestStop(dir, { graceMs: deps.graceSeconds * 1000 });
-    const end = (isStop ? await waitForExit(dir, { signal: working.signal }) : first) as TrainerEnd;
+  const hurry: { seconds?: number } = {};
+  const ending = (async () => {
+    // Without a time-out it resolves only with an end.
+    const end = (await waitForExit(dir, { signal: working.signal })) as TrainerEnd;
     await log.end();
-    const result = await endOfTraining(work, end);
-    if (isStop) throw await confirmedCancel();
-    return result();
+    return endOfTraining(work, end, hurry, working.signal);
+  })();
+  ending.catch(() => undefined);
+  try {
+    const first = await Promise.race([ending, beats.interrupted]);
+    if (typeof first === 'function') return first();
+    if (first.kind === 'detach') throw detached(`Host ${deps.facts.name} lets go of the trainer: ${first.why}.`);
+    // A trainer that is asked to save gets the time to ship it; one that has ended before belongs to a broken gang.
+    hurry.seconds = (await readExit(dir)) === undefined ? deps.graceSeconds : LEFT_OVER_SECONDS;
+    await requestStop(dir, { graceMs: deps.graceSeconds * 1000 });
+    await ending;
+    throw await confirmedCancel();
   } finally {
     working.abort();
     beats.end();
