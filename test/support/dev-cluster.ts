@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, closeSync, readFileSync } from 'node:fs';
-import { mkdtemp, realpath } from 'node:fs/promises';
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -11,7 +11,7 @@ import { Anneal } from '../../src/client/index.js';
 import { FolderStore } from '../../src/storage/folder-store.js';
 import { processesOf } from './folder-processes.mjs';
 import { REPOSITORY } from './small-run.js';
-import { freePort } from './temporal.js';
+import { freePort, TEMPORAL_CLI } from './temporal.js';
 import { until } from './until.js';
 
 const COMMAND = join(REPOSITORY, 'bin', 'anneal.mjs');
@@ -30,14 +30,22 @@ export class DevCluster {
   /** Everything of this cluster lies below it, and every process of it names it. */
   readonly root: string;
   readonly anneal: Anneal;
-  readonly #dev: ChildProcess;
+  readonly #start: () => ChildProcess;
+  #dev: ChildProcess;
   readonly #guard: ChildProcess;
 
-  private constructor(root: string, anneal: Anneal, dev: ChildProcess, guard: ChildProcess) {
-    this.root = root;
-    this.anneal = anneal;
-    this.#dev = dev;
-    this.#guard = guard;
+  private constructor(parts: {
+    root: string;
+    anneal: Anneal;
+    start: () => ChildProcess;
+    dev: ChildProcess;
+    guard: ChildProcess;
+  }) {
+    this.root = parts.root;
+    this.anneal = parts.anneal;
+    this.#start = parts.start;
+    this.#dev = parts.dev;
+    this.#guard = parts.guard;
   }
 
   /** Resolves when the server answers and all agents are known to the pool. */
@@ -45,14 +53,15 @@ export class DevCluster {
     const root = await realpath(await mkdtemp(join(tmpdir(), 'anneal-e2e-')));
     const guard = startGuard(root);
     try {
-      const dev = await startDev(root, agents);
+      const start = await devStarter(root, agents);
+      const dev = start();
       const anneal = await until('the server of the dev cluster answers', START_LIMIT_MS, () => {
         if (hasEnded(dev)) throw new Error(`"anneal dev" has ended: ${readFileSync(join(root, 'dev.log'), 'utf8')}`);
         const state = readDevState(stateOf(root));
         if (state === undefined || state.children.length < agents + 2) return undefined;
         return Anneal.connect({ stateDir: stateOf(root) }).catch(() => undefined);
       });
-      const cluster = new DevCluster(root, anneal, dev, guard);
+      const cluster = new DevCluster({ root, anneal, start, dev, guard });
       await cluster.hostsLive(agents);
       return cluster;
     } catch (error) {
@@ -93,6 +102,27 @@ export class DevCluster {
     const child = this.state.children.find((one) => one.name === name);
     if (child === undefined) throw new Error(`The dev keeps no process "${name}" at this moment.`);
     return child.pid;
+  }
+
+  /** `anneal dev` itself. */
+  get devPid(): number {
+    if (this.#dev.pid === undefined) throw new Error('"anneal dev" could not be started.');
+    return this.#dev.pid;
+  }
+
+  /** What a user does whose `anneal dev` was killed: the same command again. */
+  startDevAgain(): void {
+    if (!hasEnded(this.#dev)) throw new Error('"anneal dev" still runs.');
+    this.#dev = this.#start();
+  }
+
+  /** From now on a server that is started waits; the one that runs is not touched. */
+  async holdServer(): Promise<void> {
+    await writeFile(holdFile(this.root), '');
+  }
+
+  async releaseServer(): Promise<void> {
+    await rm(holdFile(this.root), { force: true });
   }
 
   async hostsLive(count: number): Promise<void> {
@@ -143,13 +173,27 @@ export function cleanEnvironment(): Record<string, string> {
 
 const stateOf = (root: string): string => join(root, 'state');
 
-async function startDev(root: string, agents: number): Promise<ChildProcess> {
-  const log = openSync(join(root, 'dev.log'), 'a');
+const holdFile = (root: string): string => join(root, 'hold-server');
+
+/** The command with which this cluster's dev is started, each time on the same folder and port. */
+async function devStarter(root: string, agents: number): Promise<() => ChildProcess> {
   const port = await freePort();
   const args = [COMMAND, 'dev', '--state-dir', stateOf(root), '--agents', String(agents), '--port', String(port)];
-  const dev = spawn(process.execPath, args, { cwd: root, env: cleanEnvironment(), stdio: ['ignore', log, log] });
-  closeSync(log);
-  return dev;
+  const env = { ...cleanEnvironment(), TEMPORAL_CLI_PATH: await holdableServer(root) };
+  return () => {
+    const log = openSync(join(root, 'dev.log'), 'a');
+    const dev = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', log, log] });
+    closeSync(log);
+    return dev;
+  };
+}
+
+/** The Temporal CLI, except that it waits for as long as a file is there: so a test says how long a killed server is down. */
+async function holdableServer(root: string): Promise<string> {
+  const program = join(root, 'temporal');
+  const script = `#!/bin/sh\nwhile [ -e "${holdFile(root)}" ]; do sleep 0.05; done\nexec "${TEMPORAL_CLI}" "$@"\n`;
+  await writeFile(program, script, { mode: 0o755 });
+  return program;
 }
 
 /** Set `ANNEAL_E2E_KEEP` to look at the folder afterwards. */

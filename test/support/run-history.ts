@@ -6,6 +6,8 @@ export interface AskedActivity {
   readonly type: string;
   readonly queue: string;
   readonly input: unknown;
+  /** How often the server gave it out, its own retries included; 0 for one that nobody took up. */
+  readonly attempts: number;
 }
 
 /** Opens a plain Temporal client for the length of `use`. */
@@ -22,7 +24,12 @@ export async function withTemporal<T>(address: string, use: (client: Client) => 
 export async function activitiesOf(address: string, workflowId: string): Promise<readonly AskedActivity[]> {
   return withTemporal(address, async (client) => {
     const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
-    return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: asked }) => {
+    const attempts = new Map(
+      (events ?? []).flatMap(({ activityTaskStartedEventAttributes: taken }) =>
+        taken ? [[String(taken.scheduledEventId), taken.attempt ?? 0] as const] : [],
+      ),
+    );
+    return (events ?? []).flatMap(({ eventId, activityTaskScheduledEventAttributes: asked }) => {
       if (asked === null || asked === undefined) return [];
       const payload = asked.input?.payloads?.[0];
       return [
@@ -30,6 +37,7 @@ export async function activitiesOf(address: string, workflowId: string): Promise
           type: asked.activityType?.name ?? '',
           queue: asked.taskQueue?.name ?? '',
           input: payload === undefined ? undefined : defaultPayloadConverter.fromPayload(payload),
+          attempts: attempts.get(String(eventId)) ?? 0,
         },
       ];
     });

@@ -6,7 +6,7 @@ import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
 
 /** The set-up of the tests puts it there. */
-const CLI = process.env['TEMPORAL_CLI_PATH'] ?? fileURLToPath(new URL('../../.venv/bin/temporal', import.meta.url));
+export const TEMPORAL_CLI = process.env['TEMPORAL_CLI_PATH'] ?? fileURLToPath(new URL('../../.venv/bin/temporal', import.meta.url));
 const START_LIMIT_MS = 60_000;
 
 export interface TestServer {
@@ -21,7 +21,7 @@ export async function startTemporal(): Promise<TestServer> {
     `${name}=${type}`,
   ]);
   const ports = ['--ip', '127.0.0.1', '--port', String(port), '--http-port', String(await freePort())];
-  const server = spawn(CLI, ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes], {
+  const server = spawn(TEMPORAL_CLI, ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes], {
     stdio: 'ignore',
   });
   const exited = new Promise<void>((resolve) =>
@@ -39,7 +39,7 @@ export async function startTemporal(): Promise<TestServer> {
   while (!(await answers(address))) {
     if (Date.now() > deadline || server.exitCode !== null) {
       await stop();
-      throw new Error(`The Temporal dev server ${CLI} does not answer at ${address}; run "npm run setup".`);
+      throw new Error(`The Temporal dev server ${TEMPORAL_CLI} does not answer at ${address}; run "npm run setup".`);
     }
   }
   return { address, stop };

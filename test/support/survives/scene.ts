@@ -1,0 +1,147 @@
+/** A run of a row as its own files tell of it at this very moment: read at once and without an engine in between. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Plan } from '../../../src/plan/plan.js';
+import type { RunFact } from '../../../src/plan/run-log.js';
+import { environmentOf, processTable, readProcess } from '../../../src/process/proc.js';
+import type { DevCluster } from '../dev-cluster.js';
+import type { Trainer } from '../trainers.js';
+
+const HOSTS = ['host-a', 'host-b'];
+
+export class Scene {
+  readonly cluster: DevCluster;
+  readonly runId: string;
+  readonly plan: Plan;
+  /** Of the first generation, by node; none while nothing trains. */
+  readonly trainers: readonly Trainer[];
+
+  constructor(cluster: DevCluster, runId: string, plan: Plan, trainers: readonly Trainer[]) {
+    this.cluster = cluster;
+    this.runId = runId;
+    this.plan = plan;
+    this.trainers = trainers;
+  }
+
+  trainer(node: number): Trainer {
+    const found = this.trainers[node];
+    if (found === undefined) throw new Error(`Run ${this.runId} has no trainer of node ${String(node)}.`);
+    return found;
+  }
+
+  /** The last iteration that a generation measured; 0 before its first. */
+  measured(generation: number): number {
+    const { reportingNode } = this.plan.gang;
+    for (const host of HOSTS) {
+      const folder = join(this.cluster.workRoot(host), 'trainers', this.runId, String(generation), String(reportingNode));
+      // The last line may be half written.
+      const line = readText(join(folder, 'metrics.jsonl')).split('\n').at(-2);
+      if (line !== undefined) return (JSON.parse(line) as { iteration: number }).iteration;
+    }
+    return 0;
+  }
+
+  /** The newest save that is complete on the hosts. */
+  tracked(): number {
+    return Number(readText(join(this.trainer(0).dir, 'save', 'latest_checkpointed_iteration.txt')));
+  }
+
+  /** The newest save of which a node has written anything. */
+  begun(node: number): number {
+    return Math.max(0, ...names(join(this.trainer(node).dir, 'save')).map(iterationOf));
+  }
+
+  /** Saves of the first generation of which anything is in the store. */
+  sent(): readonly number[] {
+    return names(this.#checkpoints()).map(iterationOf);
+  }
+
+  /** How many of the node's files of a save are in the store. */
+  partsSent(iteration: number, node: number): number {
+    const mine = this.plan.gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === node);
+    return mine.filter(({ path }) => has(join(this.#checkpoints(), folderOf(iteration), path))).length;
+  }
+
+  hasManifest(iteration: number, node: number): boolean {
+    return has(join(this.#checkpoints(), folderOf(iteration), `node-${String(node)}.json`));
+  }
+
+  facts(): readonly RunFact[] {
+    const folder = join(this.cluster.storeFolder, 'runs', this.runId, 'log');
+    return names(folder)
+      .filter((name) => name.endsWith('.json'))
+      .sort()
+      .map((name) => JSON.parse(readText(join(folder, name))) as RunFact);
+  }
+
+  isCommitted(iteration: number): boolean {
+    return this.facts().some((fact) => fact.fact === 'commit' && fact.iteration === iteration);
+  }
+
+  /** The host on which the command of a stage has written something into `output`, and that command. */
+  working(stage: string, output: string): { readonly host: string; readonly command: number } | undefined {
+    for (const host of HOSTS) {
+      const folder = join(this.cluster.workRoot(host), 'runs', this.runId, stage, output);
+      if (names(folder).length === 0) continue;
+      const command = this.#commandOf(stage, host);
+      if (command !== undefined) return { host, command };
+    }
+    return undefined;
+  }
+
+  /** The process that the agent started for a stage, which is the leader of its session. */
+  #commandOf(stage: string, host: string): number | undefined {
+    const agent = this.cluster.pidOf(host);
+    for (const { pid, ppid } of processTable().values()) {
+      if (ppid !== agent) continue;
+      const environment = environmentOf(pid);
+      if (environment.includes(`ANNEAL_RUN_ID=${this.runId}`) && environment.includes(`ANNEAL_STAGE=${stage}`))
+        return pid;
+    }
+    return undefined;
+  }
+
+  #checkpoints(): string {
+    return join(this.cluster.storeFolder, 'runs', this.runId, 'checkpoints', 'g1');
+  }
+}
+
+const folderOf = (iteration: number): string => `iter_${String(iteration).padStart(7, '0')}`;
+const iterationOf = (folder: string): number => Number(/^iter_(\d{7})$/.exec(folder)?.[1] ?? 0);
+
+/** Empty when there is no such file or folder yet. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function names(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function has(path: string): boolean {
+  return readText(path) !== '';
+}
+
+/** A process by pid and start: another one with its pid is not it. */
+export interface Identity {
+  readonly pid: number;
+  readonly start: number;
+}
+
+export function identify(pid: number): Identity {
+  const start = readProcess(pid)?.start;
+  if (start === undefined) throw new Error(`Process ${String(pid)} is gone.`);
+  return { pid, start };
+}
+
+export function lives({ pid, start }: Identity): boolean {
+  return readProcess(pid)?.start === start;
+}
