@@ -47,7 +47,7 @@ const reporter = {
     line(state === 'passed' ? 'ok' : 'FAILED', [test.name, ...cellsOf(survived)]);
     for (const { message } of errors ?? []) say(`       ${message.replaceAll('\n', '\n       ')}`);
   },
-  onTestRunEnd(_, unhandled, __) {
+  onTestRunEnd(_, unhandled) {
     for (const { message } of unhandled) say(message);
   },
   onTestModuleEnd(module) {

@@ -10,9 +10,10 @@ import { type Place, resolvePlace, unreachable, type WhereOptions } from './conn
 import { ServerUnreachableError } from './errors.js';
 import { isNobodyToAsk, isServerSilent } from './grpc.js';
 import { Runs } from './runs.js';
+import { type HostListing, withTrainers } from './trainers.js';
 
 export type { FineTuneResult, GangState, Incident, RunState, StageState } from '../contract/messages.js';
-export type { HostView } from '../plan/hosts.js';
+export type { HostListing } from './trainers.js';
 export type { RunSpec, RunSpecInput } from '../spec/run.js';
 export type { Refusal } from '../spec/refusal.js';
 export type { WhereOptions } from './connect.js';
@@ -39,7 +40,7 @@ const HOSTS_LIMIT_MS = 5_000;
 
 export class Anneal {
   readonly runs: Runs;
-  readonly hosts: { list(): Promise<readonly HostView[]> };
+  readonly hosts: { list(): Promise<readonly HostListing[]> };
   /** The server and cluster that this client talks to. */
   readonly place: Place;
   readonly #connection: Connection;
@@ -73,11 +74,12 @@ export class Anneal {
   }
 }
 
-async function listHosts(client: Client, cluster: string): Promise<readonly HostView[]> {
+async function listHosts(client: Client, cluster: string): Promise<readonly HostListing[]> {
   try {
-    return await client.connection.withDeadline(Date.now() + HOSTS_LIMIT_MS, () =>
+    const hosts = await client.connection.withDeadline(Date.now() + HOSTS_LIMIT_MS, () =>
       client.workflow.getHandle(poolWorkflowId(cluster)).query<readonly HostView[]>(QUERIES.hosts),
     );
+    return await withTrainers(client, hosts);
   } catch (error) {
     // No agent has ever registered: there is no pool yet, and so no hosts.
     if (error instanceof WorkflowNotFoundError) return [];

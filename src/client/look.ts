@@ -96,7 +96,8 @@ async function gangWords(client: Client, runId: string): Promise<readonly Words[
   }
 }
 
-function wordsOf(description: WorkflowExecutionDescription): Words[] {
+/** What the running activities of a workflow last said. */
+export function wordsOf(description: WorkflowExecutionDescription): Words[] {
   return (description.raw.pendingActivities ?? []).flatMap(({ activityType, heartbeatDetails }) => {
     const payload = heartbeatDetails?.payloads?.[0];
     if (!payload) return [];
@@ -131,11 +132,11 @@ function furthest(reports: readonly TrainProgress[]): TrainProgress | undefined 
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object';
-const isTrainProgress = (value: unknown): value is TrainProgress =>
+export const isTrainProgress = (value: unknown): value is TrainProgress =>
   isObject(value) && typeof value['iteration'] === 'number' && typeof value['phase'] === 'string';
 const isStageProgress = (value: unknown): value is StageProgress =>
   isObject(value) && typeof value['message'] === 'string' && typeof value['host'] === 'string';
 
-async function limited<T>(client: Client, call: () => Promise<T>): Promise<T> {
+export async function limited<T>(client: Client, call: () => Promise<T>): Promise<T> {
   return client.connection.withDeadline(Date.now() + CALL_LIMIT_MS, call);
 }

@@ -189,6 +189,7 @@ export interface TrainProgress {
   /** Seconds since the trainer last said anything. */
   readonly quietSeconds: number;
   readonly shippedIteration: number;
+  /** Of the trainer's launcher on the host, for as long as this attempt has known it running. */
   readonly pid?: number;
 }
 /** What the heartbeat of a shorter stage says. */

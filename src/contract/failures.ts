@@ -26,7 +26,7 @@ export const FAILURES = {
   RefusedArguments: { retryable: false, actor: 'user' },
   CommandFailed: { retryable: false, actor: 'workflow' },
   Detached: { retryable: false, actor: 'workflow' },
-  AgentRestarted: { retryable: false, actor: 'workflow' },
+  AgentRestarted: { retryable: true, actor: 'workflow' },
   NoHost: { retryable: true, actor: 'nobody' },
   Unexpected: { retryable: true, actor: 'nobody' },
   BudgetExhausted: { retryable: false, actor: 'user' },

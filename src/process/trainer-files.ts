@@ -3,7 +3,7 @@
  * `supervisor.py` lists them. Whoever creates `state.json` first decides whether the trainer ever starts.
  */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { TrainerMarker } from './marker.js';
@@ -50,21 +50,6 @@ export function trainerDir(root: string, marker: TrainerMarker): string {
   return join(root, marker.runId, String(marker.generation), String(marker.nodeRank));
 }
 
-/** All folders under the root in which a launch was ever recorded; for a starting agent. */
-export async function listTrainerDirs(root: string): Promise<readonly string[]> {
-  const entries = await readdir(root, { recursive: false }).catch(() => []);
-  const found: string[] = [];
-  for (const run of entries) {
-    for (const generation of await readdir(join(root, run)).catch(() => [])) {
-      for (const rank of await readdir(join(root, run, generation)).catch(() => [])) {
-        const dir = join(root, run, generation, rank);
-        if (await exists(join(dir, 'record.json'))) found.push(dir);
-      }
-    }
-  }
-  return found;
-}
-
 /** Renews the lease: `seconds` of the monotonic clock at which the heartbeat that was acknowledged had been *sent*. */
 export async function renewLease(dir: string, seconds: number): Promise<void> {
   await replaceFile(join(dir, 'lease'), seconds.toFixed(6));
@@ -73,15 +58,6 @@ export async function renewLease(dir: string, seconds: number): Promise<void> {
 /** Asks the supervisor to end its trainer. Idempotent. */
 export async function requestStop(dir: string, request: StopRequest): Promise<void> {
   await replaceFile(join(dir, 'stop'), JSON.stringify({ to: 'workers', ...request }));
-}
-
-/** Keeps the task token (base64) of the attempt that watches, so that the next agent can fail it at its start. */
-export async function writeToken(dir: string, token: string): Promise<void> {
-  await replaceFile(join(dir, 'token'), token, { durable: true });
-}
-
-export async function readToken(dir: string): Promise<string | undefined> {
-  return (await readText(join(dir, 'token')))?.trim();
 }
 
 export async function readState(dir: string): Promise<SupervisorState | undefined> {

@@ -1,22 +1,20 @@
 /** The agent: one per host, for life under its lock; two workers, one for the NPUs and one for staging, stopping and looking. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { ApplicationFailure } from '@temporalio/common';
-import { ActivityNotFoundError, type Client } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import { createHostActivities } from '../activities/host/index.js';
 import type { HostDeps } from '../activities/host/deps.js';
 import { seenFence } from '../activities/host/fence.js';
-import { agentLockFile, trainersFolder } from '../activities/host/work-folders.js';
+import { agentLockFile, attemptsFolder } from '../activities/host/work-folders.js';
 import { SIGNALS, WORKFLOW_TYPES, type HostPoolInput } from '../contract/messages.js';
 import { agentIdentity, controlQueue, ioQueue, npuQueue, poolWorkflowId } from '../contract/names.js';
 import type { HostFacts } from '../plan/hosts.js';
 import { takeAgentLock } from '../process/host-lock.js';
 import { inheritedEnvironment } from '../process/marker.js';
 import { bootId } from '../process/proc.js';
-import { findTrainer } from '../process/supervisor.js';
-import { listTrainerDirs, readToken } from '../process/trainer-files.js';
 import type { AgentConfig } from './config.js';
+import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
 import { connect, installRuntime, openStore } from './runtime.js';
 
 /** Shipped with the agent: `trainer/` beside `dist/`. */
@@ -40,7 +38,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
     const { connection, client } = await connect(config.temporal);
     try {
       const facts = await factsOf(config, version);
-      await endLastAttempts(config.workRoot, client);
+      await endOpenAttempts(attemptsFolder(config.workRoot), client);
       const workers = await createWorkers(config, facts, connection, client);
       // Another agent may hold the host from then on, so this one ends; trainers live on.
       lock.lock.lost.addEventListener('abort', () => {
@@ -82,7 +80,8 @@ async function createWorkers(
     identity: agentIdentity(config.cluster, config.name, process.pid),
     // A cancel arrives with the answer to a beat: seconds, also when the heartbeat's limit is lenient.
     maxHeartbeatThrottleInterval: '2 seconds',
-  } as const;
+    interceptors: { activity: [() => ({ inbound: new OpenAttempt(attemptsFolder(config.workRoot)) })] },
+  };
   return [
     await Worker.create({
       ...common,
@@ -111,28 +110,6 @@ async function factsOf({ name, address, npus, runtime, workRoot }: AgentConfig, 
     agentStartedAt: new Date().toISOString(),
     fence: await seenFence(workRoot),
   };
-}
-
-/**
- * Fails the attempts that the agent before us left open, so that the workflow schedules them again at once instead of after
- * a heartbeat time-out. A token that the server no longer knows is what most of them are.
- */
-async function endLastAttempts(workRoot: string, client: Client): Promise<void> {
-  for (const dir of await listTrainerDirs(trainersFolder(workRoot))) {
-    if ((await findTrainer(dir)).state !== 'running') continue;
-    const token = await readToken(dir);
-    if (token === undefined) continue;
-    try {
-      const restarted = ApplicationFailure.create({
-        type: 'AgentRestarted',
-        message: 'The agent has restarted.',
-        nonRetryable: true,
-      });
-      await client.activity.fail(Buffer.from(token, 'base64'), restarted);
-    } catch (error) {
-      if (!(error instanceof ActivityNotFoundError)) throw error;
-    }
-  }
 }
 
 /** Starts the pool if it is not there: whoever comes first. */

@@ -6,7 +6,8 @@ import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
 
 /** The set-up of the tests puts it there. */
-export const TEMPORAL_CLI = process.env['TEMPORAL_CLI_PATH'] ?? fileURLToPath(new URL('../../.venv/bin/temporal', import.meta.url));
+export const TEMPORAL_CLI =
+  process.env['TEMPORAL_CLI_PATH'] ?? fileURLToPath(new URL('../../.venv/bin/temporal', import.meta.url));
 const START_LIMIT_MS = 60_000;
 
 export interface TestServer {
@@ -21,9 +22,13 @@ export async function startTemporal(): Promise<TestServer> {
     `${name}=${type}`,
   ]);
   const ports = ['--ip', '127.0.0.1', '--port', String(port), '--http-port', String(await freePort())];
-  const server = spawn(TEMPORAL_CLI, ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes], {
-    stdio: 'ignore',
-  });
+  const server = spawn(
+    TEMPORAL_CLI,
+    ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes],
+    {
+      stdio: 'ignore',
+    },
+  );
   const exited = new Promise<void>((resolve) =>
     server.once('exit', () => {
       resolve();

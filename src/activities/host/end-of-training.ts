@@ -15,7 +15,8 @@ const STUCK_SECONDS = 120;
 /** A failed gang's saves are worth a moment: what is complete becomes a commit, the rest is trained again. */
 export const LEFT_OVER_SECONDS = 10;
 
-const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'>, FailureType>> = {
+const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'> | 'lost', FailureType>> = {
+  lost: 'SupervisorLost',
   stopped: 'TrainerFailed',
   'out-of-memory': 'OutOfMemory',
   'loss-diverged': 'LossDiverged',
@@ -38,14 +39,12 @@ export async function endOfTraining(
 ): Promise<() => TrainRankResult> {
   const { deps, input, plan, backend, dir, log, shipper } = work;
   const { iterations } = plan.gang;
-  if (end.state === 'lost') {
-    return () => {
-      throw failure('SupervisorLost', `Host ${deps.facts.name}: ${end.message}`);
-    };
-  }
   const tracker = backend.parseTracker(await readFile(join(dir, 'save', backend.trackerFile), 'utf8').catch(() => ''));
   const { nodeRank } = input;
-  const verdict = backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
+  const verdict =
+    end.state === 'lost'
+      ? ({ kind: 'lost', message: end.message } as const)
+      : backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const wanted = isWell ? iterations : tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
   let since = monotonicSeconds();
@@ -62,7 +61,7 @@ export async function endOfTraining(
     if (verdict.kind !== 'completed' && verdict.kind !== 'left')
       // What we stopped after another node's end is never the cause of that end.
       throw failure(
-        end.exit.reason === 'stopped' ? 'StaleGeneration' : FAILURE_OF[verdict.kind],
+        end.state === 'exited' && end.exit.reason === 'stopped' ? 'StaleGeneration' : FAILURE_OF[verdict.kind],
         `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`,
         {
           iteration: log.iteration,

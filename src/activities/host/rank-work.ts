@@ -14,4 +14,6 @@ export interface RankWork {
   readonly dir: string;
   readonly log: TrainerLog;
   readonly shipper: SaveShipper;
+  /** Of the trainer's launcher; left out when it had ended before this attempt. */
+  readonly pid: number | undefined;
 }

@@ -6,7 +6,7 @@ import type { NpuActivities, TrainProgress, TrainRankInput, TrainRankResult } fr
 import { metricsLogName, trainLogName } from '../../contract/store-keys.js';
 import type { Plan } from '../../plan/plan.js';
 import { findTrainer, launchTrainer, sweep, waitForExit, type TrainerEnd } from '../../process/supervisor.js';
-import { readExit, renewLease, requestStop, trainerDir, writeToken } from '../../process/trainer-files.js';
+import { readExit, renewLease, requestStop, trainerDir } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { failure, orFail } from '../fail.js';
 import { beat } from './acknowledged-beats.js';
@@ -32,22 +32,30 @@ export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
       const dir = trainerDir(trainersFolder(deps.workRoot), input);
       const plan = await readStagedPlan(dir);
       const backend = backendFor({ kind: plan.runtime });
-      await launchOrAdopt(deps, input, plan, dir);
-      await writeToken(dir, Context.current().info.base64TaskToken);
+      const pid = await launchOrAdopt(deps, input, plan, dir);
       const folder = join(dir, 'save');
       const shipper = new SaveShipper({ store: deps.store, backend, gang: plan.gang, node: input, folder });
       const log = new TrainerLog(join(dir, 'trainer.log'), backend, input.resumeIteration);
-      return observe({ deps, input, plan, backend, dir, log, shipper });
+      return observe({ deps, input, plan, backend, dir, log, shipper, pid });
     });
 }
 
-/** At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept. */
-async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, dir: string): Promise<void> {
+/**
+ * At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept.
+ * Returns the pid of its launcher while it runs.
+ */
+async function launchOrAdopt(
+  deps: HostDeps,
+  input: TrainRankInput,
+  plan: Plan,
+  dir: string,
+): Promise<number | undefined> {
   const { runId, generation, nodeRank } = input;
   const marker = { runId, generation, nodeRank };
   const lockFile = hostLockFile(deps.workRoot);
   const found = await findTrainer(dir, Context.current().cancellationSignal);
-  if (found.state === 'running' || found.state === 'exited') return;
+  if (found.state === 'running') return found.trainerPid;
+  if (found.state === 'exited') return undefined;
   if (found.state === 'lost') {
     const report = await sweep({ dir, marker, lockFile });
     throw failure(report.gone ? 'SupervisorLost' : 'HostDirty', `${found.message} ${report.message}`);
@@ -75,6 +83,7 @@ async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, 
   });
   if (launched.kind === 'host-busy') throw failure('HostBusy', launched.message);
   if (launched.kind === 'failed-to-start') throw failure('TrainerFailed', launched.message);
+  return launched.kind === 'started' ? launched.trainerPid : undefined;
 }
 
 async function observe(work: RankWork): Promise<TrainRankResult> {
@@ -130,7 +139,7 @@ async function shipWhile({ shipper }: RankWork, signal: AbortSignal): Promise<vo
   }
 }
 
-function progressOf({ deps, input, plan, log, shipper }: RankWork): TrainProgress {
+function progressOf({ deps, input, plan, log, shipper, pid }: RankWork): TrainProgress {
   return {
     host: deps.facts.name,
     phase: log.phase,
@@ -141,6 +150,7 @@ function progressOf({ deps, input, plan, log, shipper }: RankWork): TrainProgres
     ...(log.loss === undefined ? {} : { loss: log.loss }),
     quietSeconds: log.quietSeconds,
     shippedIteration: shipper.shippedIteration,
+    ...(pid === undefined ? {} : { pid }),
   };
 }
 

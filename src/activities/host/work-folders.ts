@@ -17,3 +17,5 @@ export const hostLockFile = (workRoot: string): string => join(workRoot, 'host.l
 export const agentLockFile = (workRoot: string): string => join(workRoot, 'agent.lock');
 /** The highest fence number that this host has seen. */
 export const fenceFile = (workRoot: string): string => join(workRoot, 'fence');
+/** The task tokens of the attempts that run. */
+export const attemptsFolder = (workRoot: string): string => join(workRoot, 'attempts');

@@ -1,5 +1,5 @@
-/** `anneal hosts`: what the pool knows of its hosts, and who holds them. */
-import type { HostView } from '../../client/index.js';
+/** `anneal hosts`: what the pool knows of its hosts, who holds them, and which process trains there. */
+import type { HostListing } from '../../client/index.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { note, print, printJson } from '../output.js';
 import { textTable } from '../../report/table.js';
@@ -18,16 +18,20 @@ export async function hosts(flags: WhereFlags & { readonly json?: boolean }): Pr
   });
 }
 
-export function showHosts(listed: readonly HostView[]): string {
-  const rows = listed.map(({ facts, live, fence, owner }) => [
+export function showHosts(listed: readonly HostListing[]): string {
+  const rows = listed.map(({ facts, live, fence, owner, trainerPid }) => [
     facts.name,
     live ? 'live' : 'silent',
     String(facts.npus),
     facts.runtime,
     facts.address,
     String(facts.agentPid),
+    trainerPid === undefined ? '-' : String(trainerPid),
     String(fence),
     owner === null ? '-' : `${owner.workflowId} (generation ${String(owner.generation)})`,
   ]);
-  return textTable(['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'PID', 'FENCE', 'HELD BY'], rows);
+  return textTable(
+    ['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
+    rows,
+  );
 }

@@ -46,9 +46,7 @@ export const SIGHTS: Readonly<Record<Moment, Sight>> = {
     now: (scene, node) =>
       scene
         .sent()
-        .find(
-          (save) => between(scene, save) && scene.partsSent(save, node) > 0 && !scene.hasManifest(save, node),
-        ),
+        .find((save) => between(scene, save) && scene.partsSent(save, node) > 0 && !scene.hasManifest(save, node)),
     keepers: agents,
   },
   'shipped, not committed': {

@@ -1,6 +1,6 @@
 /** Plays a row of the kill table on a cluster: a run is trained, somebody is killed at the moment, and what came of it is read off. */
 import { join } from 'node:path';
-import type { FineTuneResult, RunEvent, RunHandle } from '../../../src/client/index.js';
+import { RunFailedError, type FineTuneResult, type RunEvent, type RunHandle } from '../../../src/client/index.js';
 import { monotonicSeconds, pause, poll } from '../../../src/process/wait.js';
 import type { DevCluster } from '../dev-cluster.js';
 import { forget, readPlan } from '../run-files.js';
@@ -89,15 +89,11 @@ export class Ground {
   /** Undefined when the moment was missed; the run has ended by then. */
   async #playRun(row: Row, run: RunHandle, count: TrainerCount): Promise<Omit<Survived, 'tries'> | undefined> {
     const scene = await this.#sceneOf(row, run);
-    let isOver = false;
-    void run.result().then(
-      () => (isOver = true),
-      () => (isOver = true),
-    );
+    const isOver = whetherOver(run);
     if (row.victim === 'server') await this.cluster.holdServer();
-    const struck = await strike(scene, row, () => isOver);
+    const struck = await strike(scene, row, isOver);
     if (struck === undefined) return undefined;
-    const next = isOver ? undefined : nextIteration(scene, struck);
+    const next = nextIteration(scene, struck, isOver);
     await until('the killed process is gone', LIMIT_MS, () => (lives(struck.victim) ? undefined : true));
     if (row.victim === 'anneal dev') this.cluster.startDevAgain();
     if (row.victim === 'server') {
@@ -169,13 +165,32 @@ export class Ground {
   }
 }
 
-/** Seconds from the kill to the first iteration that had not been reached. */
-async function nextIteration(scene: Scene, { reached, killedAt }: Strike): Promise<number | undefined> {
+/** Seconds from the kill to the first iteration that had not been reached; undefined when the run ends without one. */
+async function nextIteration(
+  scene: Scene,
+  { reached, killedAt }: Strike,
+  isOver: () => boolean,
+): Promise<number | undefined> {
   if (scene.trainers.length === 0 || reached === scene.plan.gang.iterations) return undefined;
-  const isReached = (): true | undefined =>
-    [1, 2, 3].some((generation) => scene.measured(generation) > reached) ? true : undefined;
-  const found = await poll(isReached, { timeoutMs: LIMIT_MS, pollMs: 20 });
-  return found === undefined ? undefined : monotonicSeconds() - killedAt;
+  const look = (): 'new' | 'over' | undefined => {
+    if ([1, 2, 3].some((generation) => scene.measured(generation) > reached)) return 'new';
+    return isOver() ? 'over' : undefined;
+  };
+  const seen = await poll(look, { timeoutMs: LIMIT_MS, pollMs: 20 });
+  return seen === 'new' ? monotonicSeconds() - killedAt : undefined;
+}
+
+/** Tells whether the run has ended; a server that is away is no end. */
+function whetherOver(run: RunHandle): () => boolean {
+  let isOver = false;
+  void run
+    .result()
+    .then(
+      () => true,
+      (error: unknown) => error instanceof RunFailedError,
+    )
+    .then((ended) => (isOver = ended));
+  return () => isOver;
 }
 
 async function eventsOf(run: RunHandle): Promise<readonly RunEvent[]> {

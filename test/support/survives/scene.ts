@@ -33,7 +33,13 @@ export class Scene {
   measured(generation: number): number {
     const { reportingNode } = this.plan.gang;
     for (const host of HOSTS) {
-      const folder = join(this.cluster.workRoot(host), 'trainers', this.runId, String(generation), String(reportingNode));
+      const folder = join(
+        this.cluster.workRoot(host),
+        'trainers',
+        this.runId,
+        String(generation),
+        String(reportingNode),
+      );
       // The last line may be half written.
       const line = readText(join(folder, 'metrics.jsonl')).split('\n').at(-2);
       if (line !== undefined) return (JSON.parse(line) as { iteration: number }).iteration;

@@ -1,0 +1,84 @@
+/** What an agent leaves on disk for the next one: the token of each attempt that has not ended, and of no other. */
+import { readdir, readFile } from 'node:fs/promises';
+import { ActivityCancellationDetails } from '@temporalio/common';
+import { ActivityNotFoundError, type Client } from '@temporalio/client';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { expect, test } from 'vitest';
+import { endOpenAttempts, OpenAttempt } from '../../../src/workers/open-attempts.js';
+import { quietRuntime } from '../../support/quiet-runtime.js';
+import { scratchFolder } from '../../support/scratch.js';
+
+quietRuntime();
+
+/** Runs a body as an agent's worker does. */
+async function attempt(
+  folder: string,
+  token: string,
+  body: () => Promise<unknown>,
+  environment = new MockActivityEnvironment({ base64TaskToken: token }),
+): Promise<unknown> {
+  const execute = (): Promise<unknown> => new OpenAttempt(folder).execute({ args: [], headers: {} }, body);
+  return environment.run(execute);
+}
+
+async function tokens(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder);
+  return Promise.all(names.map((name) => readFile(`${folder}/${name}`, 'utf8')));
+}
+
+/** A server that knows some attempts; `failed` are those that were ended, with the failure's type. */
+function server(...known: readonly string[]): { readonly client: Client; readonly failed: string[] } {
+  const failed: string[] = [];
+  const fail = (token: Uint8Array, { type }: { type: string }): Promise<void> => {
+    const name = Buffer.from(token).toString('base64');
+    if (!known.includes(name)) return Promise.reject(new ActivityNotFoundError('Not found'));
+    failed.push(`${name} ${type}`);
+    return Promise.resolve();
+  };
+  return { client: { activity: { fail } } as unknown as Client, failed };
+}
+
+test('a token lies there from before the first act to the end, however that is', async () => {
+  const folder = await scratchFolder();
+  const result = await attempt(folder, 'b25l', async () => {
+    expect(await tokens(folder)).toEqual(['b25l']);
+    return 'made';
+  });
+  expect(result).toBe('made');
+  await expect(attempt(folder, 'b25l', () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+  expect(await tokens(folder)).toEqual([]);
+});
+
+test('an attempt that is let go at a shutdown keeps it, one that is cancelled does not', async () => {
+  const folder = await scratchFolder();
+  for (const [token, details] of [
+    ['b25l', new ActivityCancellationDetails({ workerShutdown: true })],
+    ['dHdv', new ActivityCancellationDetails({ cancelRequested: true })],
+  ] as const) {
+    const environment = new MockActivityEnvironment({ base64TaskToken: token });
+    environment.cancel('CANCELLED', details);
+    const letGo = attempt(folder, token, () => Promise.reject(new Error('let go')), environment);
+    await expect(letGo).rejects.toThrow('let go');
+  }
+  expect(await tokens(folder)).toEqual(['b25l']);
+});
+
+test('the next agent ends what is open, forgets what the server no longer knows, and leaves no token', async () => {
+  const folder = await scratchFolder();
+  let end = (): void => undefined;
+  const killed = new Promise<void>((resolve) => (end = resolve));
+  const attempts = ['b25l', 'dHdv'].map((token) => attempt(folder, token, () => killed));
+  await expect.poll(() => tokens(folder)).toHaveLength(2);
+  const { client, failed } = server('b25l');
+  await endOpenAttempts(folder, client);
+  expect(failed).toEqual(['b25l AgentRestarted']);
+  expect(await tokens(folder)).toEqual([]);
+  end();
+  await Promise.all(attempts);
+});
+
+test('a host on which nothing was ever begun has nothing to end', async () => {
+  const { client, failed } = server();
+  await endOpenAttempts(`${await scratchFolder()}/attempts`, client);
+  expect(failed).toEqual([]);
+});
