@@ -102,7 +102,7 @@ describe('lists', () => {
     expect(shown.split('\n')[1]).toBe('r-1  running  train  20         2026-01-02 03:04:05  -     a, b');
   });
 
-  test('a host says whether its agent is heard and who holds it', () => {
+  test('a host says whether its agent is heard, who holds it and which processes work there', () => {
     const facts = {
       name: 'host-a',
       address: '127.0.0.1',
@@ -116,9 +116,18 @@ describe('lists', () => {
       fence: 0,
     } as const;
     const shown = showHosts([
-      { facts, live: false, fence: 3, owner: { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 } },
+      {
+        ...{ facts, live: false, fence: 3, trainerPid: 43 },
+        owner: { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 },
+      },
+      { facts, live: true, fence: 3, owner: null },
     ]);
-    expect(shown).toContain('host-a  silent  1     cpu      127.0.0.1  42   3      run/r/train (generation 2)');
+    const cells = shown.split('\n').map((line) => line.split(/ {2,}/));
+    expect(cells).toEqual([
+      ['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
+      ['host-a', 'silent', '1', 'cpu', '127.0.0.1', '42', '43', '3', 'run/r/train (generation 2)'],
+      ['host-a', 'live', '1', 'cpu', '127.0.0.1', '42', '-', '3', '-'],
+    ]);
   });
 });
 
