@@ -3,6 +3,7 @@ import type { Backend } from '../../backends/backend.js';
 import type { TrainRankInput } from '../../contract/activities.js';
 import type { Plan } from '../../plan/plan.js';
 import type { HostDeps } from './deps.js';
+import type { ShippedLog } from './log-shipper.js';
 import type { SaveShipper } from './save-shipper.js';
 import type { TrainerLog } from './trainer-log.js';
 
@@ -14,4 +15,6 @@ export interface RankWork {
   readonly dir: string;
   readonly log: TrainerLog;
   readonly shipper: SaveShipper;
+  /** What goes to the store while the trainer writes it; ended with the observation. */
+  readonly logs: readonly ShippedLog[];
 }
