@@ -14,15 +14,22 @@ import { metricsLine, parseMeasurements, parseRecord } from './metrics-lines.js'
 
 type Rows = readonly IterationMetrics[];
 
+export interface LossRecord {
+  /** In the order of events; a row without `rolledBackBy` stands, and of each iteration exactly one does. */
+  readonly rows: Rows;
+  /** The object that holds it; left out while it is still folded from what the generations ship. */
+  readonly key?: string;
+}
+
 /** The record as it is now: finished, or what a run that trains has measured so far (some seconds late). Empty without any. */
-export async function readMetrics(store: ObjectStore, runId: string): Promise<Rows> {
+export async function readMetrics(store: ObjectStore, runId: string): Promise<LossRecord> {
   const finished = await finishedRecord(store, runId);
   if (finished !== undefined) {
     const last = await highest(store, runLogPrefix(runId));
     // A generation that the record does not have was opened after it was written.
-    if (last === undefined || (last.body as RunFact).generation <= lastGeneration(finished.rows)) return finished.rows;
+    if (last === undefined || (last.body as RunFact).generation <= lastGeneration(finished.rows)) return finished;
   }
-  return foldStored(store, runId);
+  return { rows: await foldStored(store, runId) };
 }
 
 /** Writes the finished record and returns its key; undefined when nothing was measured. Safe to repeat. */
@@ -53,7 +60,7 @@ async function foldStored(store: ObjectStore, runId: string, signal?: AbortSigna
   return foldMetrics(facts, generations);
 }
 
-async function finishedRecord(store: ObjectStore, runId: string): Promise<{ key: string; rows: Rows } | undefined> {
+async function finishedRecord(store: ObjectStore, runId: string): Promise<Required<LossRecord> | undefined> {
   const first = finishedMetricsKey(runId);
   const stem = first.slice(0, -'.jsonl'.length);
   let found: { key: string; generation: number } | undefined;

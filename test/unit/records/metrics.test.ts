@@ -38,7 +38,7 @@ const ship = (generation: number, offset: number, text: string): Promise<unknown
   store.create(logChunkKey('run', metricsLogName(generation), offset), text);
 
 async function told(): Promise<string[]> {
-  return (await readMetrics(store, 'run')).map(
+  return (await readMetrics(store, 'run')).rows.map(
     ({ generation, iteration, rolledBackBy }) =>
       `g${generation} ${iteration}${rolledBackBy ? ` by ${rolledBackBy}` : ''}`,
   );
