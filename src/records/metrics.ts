@@ -7,7 +7,7 @@ import { finishedMetricsKey, logPrefix, metricsLogName, runLogPrefix } from '../
 import { foldMetrics, generationsOf, type IterationMetrics } from '../plan/metrics.js';
 import type { RunFact } from '../plan/run-log.js';
 import { readChunks } from '../storage/chunks.js';
-import { highest, readFacts } from '../storage/facts.js';
+import { readFacts } from '../storage/facts.js';
 import { StoreError } from '../storage/errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import { metricsLine, parseMeasurements, parseRecord } from './metrics-lines.js';
@@ -23,13 +23,11 @@ export interface LossRecord {
 
 /** The record as it is now: finished, or what a run that trains has measured so far (some seconds late). Empty without any. */
 export async function readMetrics(store: ObjectStore, runId: string): Promise<LossRecord> {
+  const facts = await readRunFacts(store, runId);
   const finished = await finishedRecord(store, runId);
-  if (finished !== undefined) {
-    const last = await highest(store, runLogPrefix(runId));
-    // A generation that the record does not have was opened after it was written.
-    if (last === undefined || (last.body as RunFact).generation <= lastGeneration(finished.rows)) return finished;
-  }
-  return { rows: await foldStored(store, runId) };
+  // A generation that the record does not have was opened after it was written.
+  const isWhole = finished !== undefined && lastGeneration(generationsOf(facts)) <= lastGeneration(finished.rows);
+  return isWhole ? finished : { rows: await foldStored(store, runId, facts) };
 }
 
 /** Writes the finished record and returns its key; undefined when nothing was measured. Safe to repeat. */
@@ -38,7 +36,7 @@ export async function writeMetrics(
   runId: string,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  const rows = await foldStored(store, runId, signal);
+  const rows = await foldStored(store, runId, await readRunFacts(store, runId), signal);
   if (rows.length === 0) return undefined;
   const before = await finishedRecord(store, runId);
   // The same training, by an attempt before this one; what has come in since then is in no commit.
@@ -49,9 +47,17 @@ export async function writeMetrics(
   return key;
 }
 
+async function readRunFacts(store: ObjectStore, runId: string): Promise<readonly RunFact[]> {
+  return (await readFacts(store, runLogPrefix(runId))).map(({ body }) => body as RunFact);
+}
+
 /** The fold of everything that the generations have shipped. */
-async function foldStored(store: ObjectStore, runId: string, signal?: AbortSignal): Promise<Rows> {
-  const facts = (await readFacts(store, runLogPrefix(runId))).map(({ body }) => body as RunFact);
+async function foldStored(
+  store: ObjectStore,
+  runId: string,
+  facts: readonly RunFact[],
+  signal?: AbortSignal,
+): Promise<Rows> {
   const generations = [];
   for (const { generation } of generationsOf(facts)) {
     const pieces = await readChunks(store, logPrefix(runId, metricsLogName(generation)), signal);
@@ -81,4 +87,5 @@ async function finishedRecord(store: ObjectStore, runId: string): Promise<Requir
   }
 }
 
-const lastGeneration = (rows: Rows): number => rows.at(-1)?.generation ?? 0;
+/** Of rows or of generations, both of which are in the order of generations. */
+const lastGeneration = (rows: readonly { readonly generation: number }[]): number => rows.at(-1)?.generation ?? 0;

@@ -52,10 +52,12 @@ export function drawCurve(values: readonly number[], { width, height }: CurveSiz
 }
 
 function markLine(marks: readonly { readonly column: number; readonly label: string }[]): string {
-  return marks.toSorted((a, b) => a.column - b.column).reduce((line, { column, label }) => {
-    if (column < line.length) return line;
-    return `${line.padEnd(column)}^${label}`;
-  }, '');
+  return marks
+    .toSorted((a, b) => a.column - b.column)
+    .reduce((line, { column, label }) => {
+      if (column < line.length) return line;
+      return `${line.padEnd(column)}^${label}`;
+    }, '');
 }
 
 function mean(values: readonly number[]): number | undefined {

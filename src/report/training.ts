@@ -115,7 +115,11 @@ function generationsIn(rows: readonly IterationMetrics[]): readonly GenerationSu
   const found = new Map<number, GenerationSummary>();
   for (const { generation, iteration, rolledBackBy } of rows) {
     const { firstIteration, rolledBack } = found.get(generation) ?? { firstIteration: iteration, rolledBack: 0 };
-    found.set(generation, { generation, firstIteration, rolledBack: rolledBack + (rolledBackBy === undefined ? 0 : 1) });
+    found.set(generation, {
+      generation,
+      firstIteration,
+      rolledBack: rolledBack + (rolledBackBy === undefined ? 0 : 1),
+    });
   }
   return [...found.values()];
 }

@@ -115,6 +115,7 @@ describe('when the training has ended', () => {
   test('a run that trains again after its end has a longer record beside the first, and that one is read', async () => {
     await writeMetrics(store, 'run');
     await open(3, 4);
+    await append({ fact: 'drop', generation: 1, iteration: 2, reason: 'too old', why: 'two newer ones' });
     const again = [...whole.slice(0, -1), 'g2 5 by 3'];
     expect(await told()).toEqual(again);
     await ship(3, 0, lines(5, 6));
