@@ -8,6 +8,7 @@ const exitOfError: Readonly<Record<string, ExitName>> = {
   SpecRefusedError: 'refused',
   KeyConflictError: 'refused',
   RunFailedError: 'failed',
+  StoreUnknownError: 'notFound',
   AgentRefusedError: 'failed',
 };
 

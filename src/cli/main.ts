@@ -108,6 +108,21 @@ withWhere(
     run((await import('./commands/logs.js')).logs(runId, flags)),
   );
 
+withWhere(
+  command(
+    'metrics',
+    'Show what a run has measured at each iteration: loss, learning rate, gradient norm, time.',
+    'anneal metrics digits-1 --tensorboard tb',
+  ),
+)
+  .argument('<run>', 'the id of the run')
+  .option('--store <folder>', 'the store that holds the record')
+  .option('--tensorboard <folder>', 'also write an event file for TensorBoard, below a folder of the run')
+  .option('--json', 'every iteration, one a line, exact')
+  .action(async (runId: string, flags: Read & { tensorboard?: string }) =>
+    run((await import('./commands/metrics.js')).metrics(runId, flags)),
+  );
+
 withWhere(command('hosts', 'Show the hosts of the cluster and who holds them.', 'anneal hosts'))
   .option('--json', 'as JSON')
   .action(async (flags: Read) => run((await import('./commands/hosts.js')).hosts(flags)));

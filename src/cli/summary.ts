@@ -1,7 +1,8 @@
 /** The facts of a run that has ended, for its report: from its workflows, and from where things lie. */
 import type { Place } from '../client/connect.js';
-import { RunFailedError, type RunHandle } from '../client/index.js';
+import { RunFailedError, type RunHandle, StoreUnknownError } from '../client/index.js';
 import type { RunFacts } from '../report/run-report.js';
+import { isStoreError } from '../storage/errors.js';
 
 /** Of a run that still goes on it has what is known so far. Undefined when no worker is there to tell. */
 export async function factsOf(
@@ -16,9 +17,21 @@ export async function factsOf(
     state,
     ...(state.outcome === 'running' ? {} : await endOf(run)),
     ...(gang === undefined ? {} : { incidents: gang.incidents }),
+    ...(await measuredBy(run)),
     ...(place.store === undefined ? {} : { store: place.store }),
     ...(page === undefined ? {} : { page }),
   };
+}
+
+/** A store that is not known or does not answer takes the curve from a report, not the report. */
+async function measuredBy(run: RunHandle): Promise<Pick<RunFacts, 'metrics' | 'metricsTrouble'>> {
+  try {
+    return { metrics: await run.metrics() };
+  } catch (error) {
+    if (error instanceof StoreUnknownError) return {};
+    if (isStoreError(error)) return { metricsTrouble: error.message };
+    throw error;
+  }
 }
 
 /** The run's page in the Temporal UI; undefined where no UI is known. */

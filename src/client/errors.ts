@@ -36,3 +36,8 @@ export class RunFailedError extends Error {
     this.failure = failure;
   }
 }
+
+/** What was asked for lies in the store, and nobody has said where that is. */
+export class StoreUnknownError extends Error {
+  override readonly name = 'StoreUnknownError';
+}

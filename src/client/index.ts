@@ -23,8 +23,11 @@ export {
   RunNotFoundError,
   ServerUnreachableError,
   SpecRefusedError,
+  StoreUnknownError,
 } from './errors.js';
 export type { RunEvent, Snapshot } from './events.js';
+export type { IterationMetrics } from '../plan/metrics.js';
+export type { RunMetrics } from './metrics.js';
 export type { RunListing } from './run-list.js';
 export type { RunHandle, StartOptions } from './runs.js';
 export type { WatchOptions } from './watch.js';
@@ -49,7 +52,7 @@ export class Anneal {
     const client = new Client({ connection, namespace: place.namespace });
     this.#connection = connection;
     this.place = place;
-    this.runs = new Runs(client, place.cluster);
+    this.runs = new Runs(client, place);
     this.hosts = { list: () => listHosts(client, place.cluster) };
   }
 

@@ -14,8 +14,11 @@ import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
 import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
 import type { RunEvent, Snapshot } from './events.js';
+import type { Place } from './connect.js';
 import { describeRun, lookAt } from './look.js';
+import { metricsOf, type RunMetrics } from './metrics.js';
 import { listRuns, type RunListing } from './run-list.js';
+import { openStore } from './store.js';
 import { watchRun, type WatchOptions } from './watch.js';
 
 export interface StartOptions {
@@ -30,11 +33,15 @@ const KEY = /^[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?$/;
 
 export class Runs {
   readonly #client: Client;
-  readonly #cluster: string;
+  readonly #place: Place;
 
-  constructor(client: Client, cluster: string) {
+  constructor(client: Client, place: Place) {
     this.#client = client;
-    this.#cluster = cluster;
+    this.#place = place;
+  }
+
+  get #cluster(): string {
+    return this.#place.cluster;
   }
 
   /** Checks the spec, starts its run and returns at once. Throws SpecRefusedError before anything is started. */
@@ -64,16 +71,13 @@ export class Runs {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     }
-    return new RunHandle(
-      this.#client,
-      runId,
-      key === undefined ? false : await this.#isOlder(runId, submission, specDigest),
-    );
+    const existed = key === undefined ? false : await this.#isOlder(runId, submission, specDigest);
+    return new RunHandle(this.#client, this.#place, runId, existed);
   }
 
   /** A handle for a run that is already known by its id; does not look whether it exists. */
   get(runId: string): RunHandle {
-    return new RunHandle(this.#client, runId, true);
+    return new RunHandle(this.#client, this.#place, runId, true);
   }
 
   /** A run of exactly this spec that has not ended, if there is one; the newest. */
@@ -111,9 +115,11 @@ export class RunHandle {
   /** Whether the run was there before this call; always true for a handle from `get`. */
   readonly existed: boolean;
   readonly #client: Client;
+  readonly #place: Place;
 
-  constructor(client: Client, runId: string, existed: boolean) {
+  constructor(client: Client, place: Place, runId: string, existed: boolean) {
     this.#client = client;
+    this.#place = place;
     this.runId = runId;
     this.existed = existed;
   }
@@ -141,6 +147,14 @@ export class RunHandle {
   /** As `state`, with the gang, its incidents, and what the running activities last said. */
   async snapshot(): Promise<Snapshot | undefined> {
     return (await lookAt(this.#client, this.runId)).snapshot;
+  }
+
+  /**
+   * The loss record: each iteration once, exact, and what was rolled back marked so. Of a run that trains it is what has come
+   * to the store so far. Throws StoreUnknownError when the client knows no store.
+   */
+  async metrics(): Promise<RunMetrics> {
+    return metricsOf(this.#client, await openStore(this.#place), this.runId);
   }
 
   /** What happened so far and what happens, to the end. */

@@ -134,6 +134,8 @@ export interface ControlActivities {
   readonly recordResumePoint: (input: RecordResumePointInput) => Promise<void>;
   readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
   readonly appendRunFact: (input: AppendRunFactInput) => Promise<void>;
+  /** Writes the loss record of a training that has ended; its key, or null when nothing was measured. */
+  readonly recordMetrics: (input: { readonly runId: string }) => Promise<string | null>;
   /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
   readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;

@@ -38,6 +38,8 @@ export interface StageState {
   readonly startedAt?: number;
   readonly endedAt?: number;
   readonly hosts: readonly string[];
+  /** The run that made what a reused stage has found. */
+  readonly madeBy?: string;
   /** One line for a person: what it did, or why it waits, or what it reused. */
   readonly note: string;
 }

@@ -21,8 +21,13 @@ export const checkpointManifestName = 'manifest.json';
 
 /** Chunks of a log, named by the offset of their first byte, so that a chunk sent twice is the same object. */
 export const logChunkKey = (runId: string, log: string, offset: number): string =>
-  `${runFolder(runId)}logs/${log}/${String(offset).padStart(12, '0')}.log`;
+  `${logPrefix(runId, log)}${String(offset).padStart(12, '0')}.log`;
+export const logPrefix = (runId: string, log: string): string => `${runFolder(runId)}logs/${log}/`;
 /** What a trainer prints and measures, by generation and node. */
 export const trainLogName = (generation: number, nodeRank: number): string =>
   `train-g${String(generation)}-node${String(nodeRank)}`;
 export const metricsLogName = (generation: number): string => `metrics-g${String(generation)}`;
+
+/** The loss record of a training that has ended; of one that went on after that, the longer record by its last generation. */
+export const finishedMetricsKey = (runId: string, lastGeneration?: number): string =>
+  `${runFolder(runId)}metrics${lastGeneration === undefined ? '' : `-g${String(lastGeneration)}`}.jsonl`;

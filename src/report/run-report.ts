@@ -1,13 +1,19 @@
-/** What a run did, for people: outcome, accuracy, time per stage, incidents, where everything lies. */
+/** What a run did, for people: outcome, accuracy, time per stage, the loss, incidents, where everything lies. */
+import type { RunMetrics } from '../client/metrics.js';
 import type { FineTuneResult, Incident, RunState, StageState } from '../contract/messages.js';
 import { duration, percent } from './numbers.js';
 import { markdownTable, type Row, textTable } from './table.js';
+import { lossCurve, summariseTraining, trainingSentences, type TrainingSummary } from './training.js';
 
 export interface RunFacts {
   readonly state: RunState;
   /** Of a run that ended well. */
   readonly result?: FineTuneResult;
   readonly incidents?: readonly Incident[];
+  /** What its training has measured. */
+  readonly metrics?: RunMetrics;
+  /** Why that is not known, a sentence. */
+  readonly metricsTrouble?: string;
   /** Why it ended otherwise, a sentence. */
   readonly message?: string;
   /** The store's folder or address, to say where things lie. */
@@ -26,6 +32,7 @@ export function textReport(facts: RunFacts): string {
     textTable(STAGE_HEADER, stageRows(facts.state.stages)),
     '',
     ...named.map(([name, value]) => `${name.padEnd(width)}  ${value}`),
+    ...curveOf(facts, (curve) => ['', 'Loss:', curve]),
     ...section(facts.incidents, (rows) => ['', 'Incidents:', textTable(INCIDENT_HEADER, rows)]),
   ].join('\n');
 }
@@ -38,9 +45,24 @@ export function markdownReport(facts: RunFacts): string {
     markdownTable(STAGE_HEADER, stageRows(facts.state.stages)),
     '',
     ...lines(facts).map(([name, value]) => `- **${name}**: ${value}`),
+    ...curveOf(facts, (curve) => ['', '## Loss', '', '```', curve, '```']),
     ...section(facts.incidents, (rows) => ['', '## Incidents', '', markdownTable(INCIDENT_HEADER, rows)]),
     '',
   ].join('\n');
+}
+
+/** For a program: the iterations themselves are in the record, which "anneal metrics" prints. */
+export function jsonReport({ metrics, ...facts }: RunFacts): object {
+  const training: TrainingSummary | undefined = metrics && summariseTraining(metrics.rows);
+  return { ...facts, ...(training === undefined ? {} : { training }) };
+}
+
+/** Narrow enough for a page or a ticket, too. */
+const CURVE = { width: 78, height: 5 };
+
+function curveOf({ metrics }: RunFacts, show: (curve: string) => readonly string[]): readonly string[] {
+  const curve = metrics === undefined ? '' : lossCurve(metrics.rows, CURVE);
+  return curve === '' ? [] : show(curve);
 }
 
 const STAGE_HEADER: Row = ['Stage', 'Status', 'Time', 'Hosts', 'Note'];
@@ -72,7 +94,15 @@ function section(
   );
 }
 
-function lines({ state, result, message, store, page }: RunFacts): readonly (readonly [string, string])[] {
+function lines({
+  state,
+  result,
+  metrics,
+  metricsTrouble,
+  message,
+  store,
+  page,
+}: RunFacts): readonly (readonly [string, string])[] {
   const at = (path: string): string => (store === undefined ? path : `${store.replace(/\/$/, '')}/${path}`);
   const whole = wholeTime(state.stages);
   const found: (readonly [string, string])[] = [];
@@ -87,9 +117,27 @@ function lines({ state, result, message, store, page }: RunFacts): readonly (rea
     found.push(['model', at(result.published.prefix)]);
     if (result.promotion !== undefined) found.push(['promoted as', `number ${String(result.promotion)}`]);
   }
+  if (metrics !== undefined) found.push(...trainingLines(metrics, at));
+  if (metricsTrouble !== undefined) found.push(['training', `not known: ${metricsTrouble}`]);
   found.push(['logs', at(`runs/${state.runId}/logs/`)]);
   if (page !== undefined) found.push(['page', page]);
   return found;
+}
+
+function trainingLines(
+  { rows, key, trainedBy }: RunMetrics,
+  at: (path: string) => string,
+): readonly (readonly [string, string])[] {
+  if (trainedBy !== undefined) return [['training', `that of run ${trainedBy}: anneal metrics ${trainedBy}`]];
+  const summary = summariseTraining(rows);
+  if (summary === undefined) return [];
+  const { training, rolledBack, missing } = trainingSentences(summary);
+  return [
+    ['training', training],
+    ...(rolledBack === undefined ? [] : [['rolled back', rolledBack] as const]),
+    ...(missing === undefined ? [] : [['not recorded', missing] as const]),
+    ...(key === undefined ? [] : [['loss record', at(key)] as const]),
+  ];
 }
 
 function wholeTime(stages: readonly StageState[]): number | undefined {

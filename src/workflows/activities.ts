@@ -2,7 +2,7 @@
 import { proxyActivities, proxyLocalActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { ControlActivities, IoActivities, NpuActivities } from '../contract/activities.js';
 import { controlQueue, ioQueue, npuQueue } from '../contract/names.js';
-import { CONTROL, DELETE, VERIFY, WATCH } from './options.js';
+import { CONTROL, DELETE, RECORD, VERIFY, WATCH } from './options.js';
 
 export function control(cluster: string, summary: string): ControlActivities {
   return proxyActivities<ControlActivities>({ ...CONTROL, taskQueue: controlQueue(cluster), summary });
@@ -11,6 +11,10 @@ export function control(cluster: string, summary: string): ControlActivities {
 /** Hashes what it finds in the store. */
 export function verifying(cluster: string, summary: string): ControlActivities {
   return proxyActivities<ControlActivities>({ ...VERIFY, taskQueue: controlQueue(cluster), summary });
+}
+
+export function recording(cluster: string, summary: string): Pick<ControlActivities, 'recordMetrics'> {
+  return proxyActivities<ControlActivities>({ ...RECORD, taskQueue: controlQueue(cluster), summary });
 }
 
 export function watching(cluster: string, summary: string): ControlActivities {

@@ -15,6 +15,16 @@ export const VERIFY: ActivityOptions = {
   retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
 };
 
+/**
+ * The loss record reads every chunk that the generations have shipped. It is a convenience: whoever reads can fold the same for
+ * himself, so a store that is away must not hold up the end of a run.
+ */
+export const RECORD: ActivityOptions = {
+  scheduleToCloseTimeout: '10 minutes', // some hundred thousand chunks, or a store that is back soon
+  heartbeatTimeout: '1 minute', // it beats every second
+  retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
+};
+
 /** Watching for something that may take days to happen: the heartbeat is the only limit that means anything. */
 export const WATCH: ActivityOptions = {
   startToCloseTimeout: '10 days',

@@ -35,7 +35,7 @@ export class RunView {
   }
 
   reused(stage: StageName, fromRun: string): void {
-    if (!this.anew.has(stage)) this.show(stage, { status: 'reused', note: `made by run ${fromRun}` });
+    if (!this.anew.has(stage)) this.show(stage, { status: 'reused', madeBy: fromRun, note: `made by run ${fromRun}` });
   }
 
   /** `rejected` says why an earlier result was not believed, if there was one. */

@@ -36,6 +36,7 @@ import { whileDeleting } from './deletes.js';
 import { GangBroken } from './gang.js';
 import { runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
+import { keepingRecord } from './loss-record.js';
 import { searchAttribute } from './search-attributes.js';
 import { gangDetails } from './view.js';
 
@@ -43,7 +44,7 @@ const gangQuery = defineQuery<GangState>(QUERIES.gang);
 const gangMoved = defineSignal<[GangMoved]>(SIGNALS.gangMoved);
 
 export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
-  return whileDeleting(input, () => trainToTheEnd(input));
+  return keepingRecord(input, () => whileDeleting(input, () => trainToTheEnd(input)));
 }
 
 async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {

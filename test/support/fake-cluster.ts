@@ -34,6 +34,8 @@ export interface Behaviour {
   readonly found?: readonly StageItem[];
   trainRank?: (input: TrainRankInput, host: string, cluster: FakeCluster) => Promise<TrainRankResult>;
   stage?: (stage: StageItem, host: string, cluster: FakeCluster) => Promise<void>;
+  /** May fail: the record changes no outcome. */
+  recordMetrics?: () => Promise<void>;
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
   /** Replaces the deleter of old checkpoints. */
@@ -168,6 +170,11 @@ export class FakeCluster {
         return Promise.resolve();
       },
       findDamage: () => Promise.resolve(null),
+      recordMetrics: async ({ runId }) => {
+        this.acts.push(`record metrics of ${runId}`);
+        await behaviour.recordMetrics?.();
+        return null;
+      },
       watchSaves: async ({ runId, generation, afterIteration, once }) => {
         for (;;) {
           const save = this.saves.find(

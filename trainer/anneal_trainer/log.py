@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import TextIO
 
 
@@ -82,7 +82,7 @@ class MetricsFile:
             self.file = Path(path).open('a', encoding='utf-8')
 
     def write(self, iteration: int, loss: float, grad_norm: float, lr: float, consumed: int, seconds: float) -> None:
-        """One iteration; `lr` is the rate that was used, `seconds` the time of the iteration."""
+        """One iteration; `lr` is the rate that was used, `seconds` what it took, `time` when it ended."""
         if self.file is None:
             return
         line = {
@@ -92,6 +92,7 @@ class MetricsFile:
             'lr': lr.hex(),
             'consumed_samples': consumed,
             'seconds': round(seconds, 6),
+            'time': round(time(), 3),
         }
         self.file.write(json.dumps(line) + '\n')
         self.file.flush()

@@ -5,6 +5,7 @@ import { createDeleteDropped } from './delete-dropped.js';
 import { createHosts } from './hosts.js';
 import { createOpenRun } from './open-run.js';
 import { createPromote } from './promote.js';
+import { createRecordMetrics } from './record-metrics.js';
 import { createResumePoints } from './resume-points.js';
 import { createRunLog } from './run-log.js';
 import { createWatchSaves } from './watch-saves.js';
@@ -13,6 +14,7 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
   return {
     openRun: createOpenRun(deps),
     promote: createPromote(deps),
+    recordMetrics: createRecordMetrics(deps),
     watchSaves: createWatchSaves(deps),
     deleteDropped: createDeleteDropped(deps),
     ...createHosts(deps),

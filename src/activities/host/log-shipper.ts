@@ -3,7 +3,8 @@
  * restart is the same object or a longer one of which the first bytes are there already, so nothing is lost or doubled.
  */
 import { open } from 'node:fs/promises';
-import { logChunkKey } from '../../contract/store-keys.js';
+import { logChunkKey, logPrefix } from '../../contract/store-keys.js';
+import { listChunks } from '../../storage/chunks.js';
 import type { ObjectStore } from '../../storage/object-store.js';
 
 /** Small enough for memory, large enough that a day of training is some thousand objects at most. */
@@ -18,25 +19,31 @@ export interface LogShipment {
   readonly path: string;
 }
 
-/** Ships until `stop` is called, which sends what is left. A store that is away delays a log, it fails nobody. */
-export function shipLog(shipment: LogShipment): { stop(): Promise<void> } {
+export interface ShippedLog {
+  /** Sends what is there now. Rejects when the store does not take it; the next turn goes on from the same byte. */
+  flush(): Promise<void>;
+  /** Sends what is left and ends. */
+  stop(): Promise<void>;
+}
+
+/** Ships until `stop` is called. A store that is away delays a log, it fails nobody but who has asked for a `flush`. */
+export function shipLog(shipment: LogShipment): ShippedLog {
   let offset: number | undefined;
-  let busy: Promise<void> = Promise.resolve();
-  const turn = (): void => {
-    busy = busy.then(async () => {
-      try {
-        offset = await shipOnce(shipment, offset ?? (await shippedBytes(shipment)));
-      } catch {
-        // The next turn tries again from the same offset.
-      }
+  let busy: Promise<unknown> = Promise.resolve();
+  const flush = (): Promise<void> => {
+    const mine = busy.then(async () => {
+      offset = await shipOnce(shipment, offset ?? (await shippedBytes(shipment)));
     });
+    busy = mine.catch(() => undefined);
+    return mine;
   };
-  const timer = setInterval(turn, EVERY_MS);
+  const quietly = (): Promise<void> => flush().catch(() => undefined);
+  const timer = setInterval(() => void quietly(), EVERY_MS);
   return {
+    flush,
     async stop() {
       clearInterval(timer);
-      turn();
-      await busy;
+      await quietly();
     },
   };
 }
@@ -52,8 +59,7 @@ async function shipOnce({ store, runId, log, path }: LogShipment, from: number):
       if (bytesRead === 0) return offset;
       const outcome = await store.create(logChunkKey(runId, log, offset), Buffer.from(buffer.subarray(0, bytesRead)));
       // Another attempt has sent a shorter or longer chunk from here: go on behind it.
-      if (outcome === 'different') return await shippedBytes({ store, runId, log, path });
-      offset += bytesRead;
+      offset = outcome === 'different' ? await shippedBytes({ store, runId, log }) : offset + bytesRead;
     }
   } finally {
     await file.close();
@@ -61,12 +67,7 @@ async function shipOnce({ store, runId, log, path }: LogShipment, from: number):
 }
 
 /** Where an earlier attempt left off: behind the last chunk that is there. */
-async function shippedBytes({ store, runId, log }: LogShipment): Promise<number> {
-  let end = 0;
-  const prefix = logChunkKey(runId, log, 0).replace(/[^/]*$/, '');
-  for await (const { key, sizeBytes } of store.list(prefix)) {
-    const offset = Number(/(\d+)\.log$/.exec(key)?.[1] ?? Number.NaN);
-    if (Number.isFinite(offset)) end = Math.max(end, offset + sizeBytes);
-  }
-  return end;
+async function shippedBytes({ store, runId, log }: Omit<LogShipment, 'path'>): Promise<number> {
+  const chunks = await listChunks(store, logPrefix(runId, log));
+  return chunks.reduce((end, { offset, sizeBytes }) => Math.max(end, offset + sizeBytes), 0);
 }

@@ -3,6 +3,7 @@ import type { Backend } from '../../backends/backend.js';
 import type { TrainRankInput } from '../../contract/activities.js';
 import type { Plan } from '../../plan/plan.js';
 import type { HostDeps } from './deps.js';
+import type { ShippedLog } from './log-shipper.js';
 import type { SaveShipper } from './save-shipper.js';
 import type { TrainerLog } from './trainer-log.js';
 
@@ -16,4 +17,6 @@ export interface RankWork {
   readonly shipper: SaveShipper;
   /** Of the trainer's launcher; left out when it had ended before this attempt. */
   readonly pid: number | undefined;
+  /** What goes to the store while the trainer writes it; ended with the observation. */
+  readonly logs: readonly ShippedLog[];
 }

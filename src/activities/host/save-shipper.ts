@@ -11,6 +11,7 @@ import type { GangPlan } from '../../plan/plan.js';
 import { fileSetOf, publishFileSet } from '../../storage/file-set.js';
 import { sha256File } from '../../storage/hashing.js';
 import type { ObjectStore } from '../../storage/object-store.js';
+import type { ShippedLog } from './log-shipper.js';
 
 /** Saves that are named and not shipped by all. A store slower than the saves skips some, for all nodes alike. */
 const OPEN_SAVES = 2;
@@ -22,6 +23,8 @@ export interface SaveFolder {
   readonly node: GangInput;
   /** The generation's save folder on this host. */
   readonly folder: string;
+  /** Of the node that reports iterations: what it has measured goes first, so a commit never has a hole in the loss record before it. */
+  readonly metrics?: Pick<ShippedLog, 'flush'> | undefined;
 }
 
 export class SaveShipper {
@@ -96,7 +99,7 @@ export class SaveShipper {
 
   /** False for a save that was named when this node had already pruned it: it says so, and nobody waits for it. */
   private async ship(iteration: number, signal: AbortSignal): Promise<boolean> {
-    const { store, backend, gang, node, folder } = this.at;
+    const { store, backend, gang, node, folder, metrics } = this.at;
     const source = join(folder, backend.iterationFolder(iteration));
     const prefix = checkpointPrefix(node.runId, node.generation, iteration);
     if (!(await isFolder(source))) {
@@ -108,6 +111,7 @@ export class SaveShipper {
       mine.map(async ({ path }) => ({ path, ...(await sha256File(join(source, path), { signal })) })),
     );
     const manifestKey = `${prefix}${nodeManifestName(node.nodeRank)}`;
+    await metrics?.flush();
     await publishFileSet(store, source, fileSetOf(files), { prefix, manifestKey }, { signal });
     return true;
   }

@@ -13,7 +13,7 @@ import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import { passFence } from './fence.js';
-import { shipLog } from './log-shipper.js';
+import { shipLog, type ShippedLog } from './log-shipper.js';
 import type { RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
 import { readStagedPlan } from './stage-in.js';
@@ -34,9 +34,17 @@ export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
       const backend = backendFor({ kind: plan.runtime });
       const pid = await launchOrAdopt(deps, input, plan, dir);
       const folder = join(dir, 'save');
-      const shipper = new SaveShipper({ store: deps.store, backend, gang: plan.gang, node: input, folder });
+      const { store } = deps;
+      const ship = (log: string, file: string): ShippedLog =>
+        shipLog({ store, runId: input.runId, log, path: join(dir, file) });
+      const printed = ship(trainLogName(input.generation, input.nodeRank), 'trainer.log');
+      // The rank that reports iterations is on one node; what it measures is the run's.
+      const isReporting = plan.gang.reportingNode === input.nodeRank;
+      const metrics = isReporting ? ship(metricsLogName(input.generation), 'metrics.jsonl') : undefined;
+      const shipper = new SaveShipper({ store, backend, gang: plan.gang, node: input, folder, metrics });
       const log = new TrainerLog(join(dir, 'trainer.log'), backend, input.resumeIteration);
-      return observe({ deps, input, plan, backend, dir, log, shipper, pid });
+      const logs = metrics === undefined ? [printed] : [printed, metrics];
+      return observe({ deps, input, plan, backend, dir, log, shipper, logs, pid });
     });
 }
 
@@ -87,14 +95,8 @@ async function launchOrAdopt(
 }
 
 async function observe(work: RankWork): Promise<TrainRankResult> {
-  const { deps, input, dir, log } = work;
+  const { deps, dir, log, logs } = work;
   const working = new AbortController();
-  const logs = [
-    shipLog({ ...logOf(work), log: trainLogName(input.generation, input.nodeRank), path: join(dir, 'trainer.log') }),
-    ...(isReporting(work)
-      ? [shipLog({ ...logOf(work), log: metricsLogName(input.generation), path: join(dir, 'metrics.jsonl') })]
-      : []),
-  ];
   const beats = beat({ client: deps.client, progress: () => progressOf(work), renew: (sent) => renewLease(dir, sent) });
   const shipping = shipWhile(work, working.signal);
   const hurry: { seconds?: number } = {};
@@ -120,15 +122,6 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     await log.end();
     await Promise.all([shipping, ...logs.map((shipment) => shipment.stop())]);
   }
-}
-
-/** The rank that prints iterations is on one node; its metrics are the run's. */
-function isReporting({ plan, input }: RankWork): boolean {
-  return plan.gang.reportingNode === input.nodeRank;
-}
-
-function logOf({ deps, input }: RankWork): { store: HostDeps['store']; runId: string } {
-  return { store: deps.store, runId: input.runId };
 }
 
 /** Ships saves beside the training. A store that is away delays commits; it does not end a training. */

@@ -41,8 +41,8 @@ export async function demo(flags: DemoFlags): Promise<number> {
 async function fineTune(spec: RunSpec, running: Dev, ending: Ending, signal: AbortSignal): Promise<number> {
   const data = fileURLToPath(spec.data.source.uri);
   if ((await ensureDigits(data, signal)) === 'written') print(`The digits data set is written to ${data}.`);
-  const { address, namespace, cluster } = running.state;
-  const anneal = await Anneal.connect({ address, namespace, cluster });
+  const { address, namespace, cluster, store } = running.state;
+  const anneal = await Anneal.connect({ address, namespace, cluster, store });
   try {
     const unfinished = await anneal.runs.findRunning(spec);
     const run = unfinished ?? (await anneal.runs.start(spec));

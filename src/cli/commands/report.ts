@@ -1,5 +1,5 @@
 /** `anneal report RUN`: what a run did, as text, as Markdown for a ticket, or as JSON. */
-import { markdownReport, textReport } from '../../report/run-report.js';
+import { jsonReport, markdownReport, textReport } from '../../report/run-report.js';
 import { CommandError, EXIT_CODES } from '../exit-codes.js';
 import { print, printJson } from '../output.js';
 import { factsOf } from '../summary.js';
@@ -18,7 +18,7 @@ export async function report(runId: string, flags: ReportFlags): Promise<number>
         'noServer',
         `No control worker is there to tell of run "${runId}". Start one: anneal worker.`,
       );
-    if (flags.json) printJson(facts);
+    if (flags.json) printJson(jsonReport(facts));
     else print(flags.markdown ? markdownReport(facts) : textReport(facts));
     return EXIT_CODES.ok.code;
   });

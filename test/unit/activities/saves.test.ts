@@ -126,6 +126,29 @@ test('a shipper that starts again after a kill ships nothing twice and goes on',
   expect(again.shippedIteration).toBe(20);
 });
 
+test('a save is complete only when what was measured up to it is in the store', async () => {
+  const order: string[] = [];
+  let isAway = true;
+  const reporting = new SaveShipper({
+    ...{ store, backend, gang: plan.gang, node: { runId: 'run', generation: 1, nodeRank: 1 } },
+    folder: join(root, 'node-1'),
+    metrics: {
+      flush: () => {
+        order.push(isAway ? 'away' : 'sent');
+        return isAway ? Promise.reject(new Error('the store is away')) : Promise.resolve();
+      },
+    },
+  });
+  await save(20);
+  await ship(0);
+  await expect(reporting.turn(signal)).rejects.toThrow('the store is away');
+  expect([await complete(), reporting.shippedIteration]).toEqual([null, 0]);
+  isAway = false;
+  await reporting.turn(signal);
+  expect((await complete())?.iteration).toBe(20);
+  expect(order).toEqual(['away', 'sent']);
+});
+
 test('a shard that is not in the store as its manifest says makes the save partial, not complete', async () => {
   await save(20);
   await ship(0, 1);
