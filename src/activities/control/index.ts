@@ -3,8 +3,10 @@ import type { ControlActivities } from '../../contract/activities.js';
 import type { ControlDeps } from './deps.js';
 import { createHosts } from './hosts.js';
 import { createOpenRun } from './open-run.js';
+import { createChoosePromotion } from './choose-promotion.js';
 import { createPromote } from './promote.js';
 import { createResumePoints } from './resume-points.js';
+import { createRetrains } from './retrains.js';
 import { createRunLog } from './run-log.js';
 import { createWatchSaves } from './watch-saves.js';
 
@@ -12,9 +14,11 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
   return {
     openRun: createOpenRun(deps),
     promote: createPromote(deps),
+    choosePromotion: createChoosePromotion(deps),
     watchSaves: createWatchSaves(deps),
     ...createHosts(deps),
     ...createResumePoints(deps),
+    ...createRetrains(deps),
     ...createRunLog(deps),
   };
 }
