@@ -7,6 +7,11 @@ const exitOfError: Readonly<Record<string, ExitName>> = {
   RunNotFoundError: 'notFound',
   SpecRefusedError: 'refused',
   KeyConflictError: 'refused',
+  ScheduleNotFoundError: 'notFound',
+  ModelNotFoundError: 'notFound',
+  ScheduleRefusedError: 'refused',
+  ScheduleExistsError: 'refused',
+  ChoiceRefusedError: 'refused',
   RunFailedError: 'failed',
   AgentRefusedError: 'failed',
 };

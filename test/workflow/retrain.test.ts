@@ -33,11 +33,15 @@ afterAll(() => server.stop());
 /** Accuracy of each model: of the one that training begins from, and of the results by run id. */
 type Accuracies = Readonly<Record<string, number>>;
 
+/** Workflow ids are the server's, which all tests of this file share; the tests speak of runs without the cluster's name. */
+const own = (name: string): string => `${fake.name}-${name}`;
+const bare = (runId: string): string => runId.slice(own('').length);
+
 /** Every run makes a model of its own, and the judge finds of each what the table says. */
 function judging(accuracies: Accuracies): NonNullable<Behaviour['result']> {
   const of = (digest = ''): number => accuracies[digest] ?? Number.NaN;
   return (stage, { runId, inputs }) => {
-    if (stage === 'publish') return { artifacts: { published: ref(runId) } };
+    if (stage === 'publish') return { artifacts: { published: ref(bare(runId)) } };
     if (stage !== 'evaluate') return undefined;
     const [baseAccuracy, accuracy] = [of(inputs.model?.digest), of(inputs.published?.digest)];
     return { facts: { baseAccuracy, accuracy, weightsDigest: runId } };
@@ -55,18 +59,26 @@ type Retraining = WorkflowHandleWithStartDetails<(input: RetrainInput) => Promis
 
 function begin(name: string, from: RetrainInput['from'] = 'base'): Promise<Retraining> {
   return fake.client.workflow.start<(input: RetrainInput) => Promise<RetrainResult>>(WORKFLOW_TYPES.retrain, {
-    workflowId: retrainWorkflowId(name),
+    workflowId: retrainWorkflowId(own(name)),
     taskQueue: controlQueue(fake.name),
     args: [{ cluster: fake.name, spec: fake.spec, from }],
   });
 }
+const ended = async (retraining: Retraining): Promise<RetrainResult> => {
+  const result = await retraining.result();
+  return { ...result, runId: bare(result.runId) };
+};
 const retrain = async (name: string, from?: RetrainInput['from']): Promise<RetrainResult> =>
-  (await begin(name, from)).result();
+  ended(await begin(name, from));
 
+const withBareRun = <Fact extends { readonly runId: string }>(fact: Fact): Fact => ({
+  ...fact,
+  runId: bare(fact.runId),
+});
 const promotions = async (): Promise<readonly PromotionFact[]> =>
-  (await readFacts(store, promotionPrefix('digits'))).map(({ body }) => body as PromotionFact);
+  (await readFacts(store, promotionPrefix('digits'))).map(({ body }) => withBareRun(body as PromotionFact));
 const retrains = async (): Promise<readonly RetrainFact[]> =>
-  (await readFacts(store, retrainPrefix('digits'))).map(({ body }) => body as RetrainFact);
+  (await readFacts(store, retrainPrefix('digits'))).map(({ body }) => withBareRun(body as RetrainFact));
 
 /** A gate that a test opens. */
 function gate() {
@@ -92,10 +104,10 @@ describe('a retrain', () => {
     expect(await retrain('r1')).toMatchObject({ outcome: 'promoted', runId: 'r1', promotion: 1, baseAccuracy: 0.1 });
     const acts = fake.acts.length;
     const skipped = await begin('r2');
-    expect(await skipped.result()).toMatchObject({
+    expect(await ended(skipped)).toMatchObject({
       outcome: 'skipped: unchanged',
       runId: 'r1',
-      why: 'file:///data holds what run r1 was trained on.',
+      why: `file:///data holds what run ${own('r1')} was trained on.`,
     });
     expect(fake.acts.slice(acts)).toEqual([]);
     content = 'two';
@@ -188,7 +200,7 @@ describe('a retrain', () => {
     await until('the run prepares', 20_000, () => fake.acts.find((act) => act.startsWith('prepare')));
     await retraining.cancel();
     await expect(retraining.result()).rejects.toThrow(WorkflowFailedError);
-    const run = await fake.client.workflow.getHandle(runWorkflowId('r1')).describe();
+    const run = await fake.client.workflow.getHandle(runWorkflowId(own('r1'))).describe();
     expect(run.status.name).toBe('CANCELLED');
   });
 
@@ -202,7 +214,7 @@ describe('a retrain', () => {
     await until('the run prepares', 20_000, () => fake.acts.find((act) => act.startsWith('prepare')));
     await lost.terminate('lost');
     open();
-    const result = (await fake.client.workflow.getHandle(runWorkflowId('r1')).result()) as FineTuneResult;
+    const result = (await fake.client.workflow.getHandle(runWorkflowId(own('r1'))).result()) as FineTuneResult;
     expect(result).toMatchObject({ outcome: 'promoted', promotion: 1 });
     expect(await retrain('r2')).toMatchObject({ outcome: 'skipped: unchanged', runId: 'r1' });
   });
@@ -214,15 +226,16 @@ describe('two retrains that overlap', () => {
     const gates = { older: gate(), newer: gate() };
     const publishing: string[] = [];
     let content = 'old';
-    const results = judging(accuracies);
+    const judge = judging(accuracies);
     await start(accuracies, {
       fingerprint: () => content,
       result: async (stage, input) => {
-        if (stage === 'publish' && (input.runId === 'older' || input.runId === 'newer')) {
-          publishing.push(input.runId);
-          await heldAt(gates[input.runId].opened);
+        const run = bare(input.runId);
+        if (stage === 'publish' && (run === 'older' || run === 'newer')) {
+          publishing.push(run);
+          await heldAt(gates[run].opened);
         }
-        return results(stage, input);
+        return judge(stage, input);
       },
     });
     const older = await begin('older');
@@ -231,17 +244,17 @@ describe('two retrains that overlap', () => {
     const newer = await begin('newer');
     await until('the newer one publishes', 30_000, () => publishing.includes('newer') || undefined);
     const running = { older, newer };
-    const ended: RetrainResult[] = [];
+    const results: RetrainResult[] = [];
     for (const name of ends) {
       gates[name].open();
-      ended.push(await running[name].result());
+      results.push(await ended(running[name]));
     }
-    return { ended, promoted: (await promotions()).map(({ runId, base }) => `${runId} on ${String(base)}`) };
+    return { results, promoted: (await promotions()).map(({ runId, base }) => `${runId} on ${String(base)}`) };
   }
 
   test('the older ends first: the newer is compared with it and takes its place', async () => {
-    const { ended, promoted } = await overlap({ model: 0.1, older: 0.8, newer: 0.9 }, ['older', 'newer']);
-    expect(ended).toMatchObject([
+    const { results, promoted } = await overlap({ model: 0.1, older: 0.8, newer: 0.9 }, ['older', 'newer']);
+    expect(results).toMatchObject([
       { outcome: 'promoted', promotion: 1, baseAccuracy: 0.1 },
       { outcome: 'promoted', promotion: 2, baseAccuracy: 0.8 },
     ]);
@@ -249,8 +262,8 @@ describe('two retrains that overlap', () => {
   });
 
   test('the newer ends first: the older never replaces it, however good it is', async () => {
-    const { ended, promoted } = await overlap({ model: 0.1, older: 0.99, newer: 0.9 }, ['newer', 'older']);
-    expect(ended).toMatchObject([
+    const { results, promoted } = await overlap({ model: 0.1, older: 0.99, newer: 0.9 }, ['newer', 'older']);
+    expect(results).toMatchObject([
       { outcome: 'promoted', promotion: 1 },
       { outcome: 'superseded', why: 'Promotion 1 of digits was trained on newer data.' },
     ]);
@@ -260,8 +273,8 @@ describe('two retrains that overlap', () => {
   });
 
   test('the newer is worse than the older that was promoted meanwhile: the gate holds', async () => {
-    const { ended, promoted } = await overlap({ model: 0.1, older: 0.95, newer: 0.9 }, ['older', 'newer']);
-    expect(ended).toMatchObject([{ outcome: 'promoted' }, { outcome: 'rejected', baseAccuracy: 0.95 }]);
+    const { results, promoted } = await overlap({ model: 0.1, older: 0.95, newer: 0.9 }, ['older', 'newer']);
+    expect(results).toMatchObject([{ outcome: 'promoted' }, { outcome: 'rejected', baseAccuracy: 0.95 }]);
     expect(promoted).toEqual(['older on 0']);
   });
 });
