@@ -19,7 +19,11 @@ export async function writeRunDocuments(store: ObjectStore, runId: string, spec:
 }
 
 export async function readSpec(store: ObjectStore, runId: string): Promise<RunSpec> {
-  return RunSpec.parse(JSON.parse(await readText(store, specKey(runId))));
+  return readSpecAt(store, specKey(runId));
+}
+
+export async function readSpecAt(store: ObjectStore, key: string): Promise<RunSpec> {
+  return RunSpec.parse(JSON.parse(await readText(store, key)));
 }
 
 /** Our own document, written by `writeRunDocuments`: its shape is not checked again. */

@@ -5,7 +5,10 @@ export const EXIT_CODES = {
   refused: { code: 2, meaning: 'the command line, or the spec, is refused; nothing was started' },
   noServer: { code: 3, meaning: 'no Temporal server, or no worker behind it, answers' },
   notFound: { code: 4, meaning: 'no such run, log or file' },
-  rejected: { code: 5, meaning: 'the run ended, but its result did not pass the gate' },
+  rejected: {
+    code: 5,
+    meaning: 'the run ended, but its result did not pass the gate, or newer data was promoted meanwhile',
+  },
   hungUp: { code: 129, meaning: 'ended by SIGHUP (the terminal was closed)' },
   interrupted: { code: 130, meaning: 'ended by Ctrl-C' },
   terminated: { code: 143, meaning: 'ended by SIGTERM' },

@@ -1,5 +1,8 @@
 /** The command `anneal`. Each command's code is loaded only when it is called, so that the first output comes at once. */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { addCommand, run, wholeNumber } from './command.js';
+import { addModelCommands } from './model-commands.js';
+import { addScheduleCommands } from './schedule-commands.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure.js';
 import { packageVersion } from './package-root.js';
@@ -14,23 +17,8 @@ const program = new Command('anneal')
   .addHelpText('after', `\n${exitCodeTable()}\n\nStart with: anneal demo`)
   .exitOverride();
 
-function command(name: string, description: string, example: string): Command {
-  return program.command(name).description(description).addHelpText('after', `\nExample:\n  ${example}`).exitOverride();
-}
-
-function wholeNumber(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`It must be a whole number, ${String(least)} or more.`);
-    return value;
-  };
-}
-
-/** Runs a command's action and makes its number the exit code. */
-async function run(action: Promise<number>): Promise<void> {
-  process.exitCode = await action;
-}
+const command = (name: string, description: string, example: string): Command =>
+  addCommand(program, name, description, example);
 
 command(
   'demo',
@@ -140,6 +128,9 @@ withWhere(
   .action(async (runId: string, flags: Read & { markdown?: boolean }) =>
     run((await import('./commands/report.js')).report(runId, flags)),
   );
+
+addScheduleCommands(program);
+addModelCommands(program);
 
 command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal schema > anneal.schema.json').action(
   async () => {

@@ -27,6 +27,31 @@ export class SpecRefusedError extends Error {
   }
 }
 
+/** The times, the name or the policies of a schedule cannot be used; nothing was created. */
+export class ScheduleRefusedError extends Error {
+  override readonly name = 'ScheduleRefusedError';
+}
+
+/** A schedule of this name is there already. */
+export class ScheduleExistsError extends Error {
+  override readonly name = 'ScheduleExistsError';
+}
+
+/** No schedule has this name. */
+export class ScheduleNotFoundError extends Error {
+  override readonly name = 'ScheduleNotFoundError';
+}
+
+/** No model of this name was ever promoted. */
+export class ModelNotFoundError extends Error {
+  override readonly name = 'ModelNotFoundError';
+}
+
+/** What was to be promoted by hand is not there, or is current already. */
+export class ChoiceRefusedError extends Error {
+  override readonly name = 'ChoiceRefusedError';
+}
+
 /** The run ended without a result. `failure` is a type of the failure table, or how Temporal ended it. */
 export class RunFailedError extends Error {
   override readonly name = 'RunFailedError';

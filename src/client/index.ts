@@ -9,7 +9,9 @@ import { poolWorkflowId } from '../contract/names.js';
 import { type Place, resolvePlace, unreachable, type WhereOptions } from './connect.js';
 import { ServerUnreachableError } from './errors.js';
 import { isNobodyToAsk, isServerSilent } from './grpc.js';
+import { Models } from './models.js';
 import { Runs } from './runs.js';
+import { Schedules } from './schedules.js';
 import { type HostListing, withTrainers } from './trainers.js';
 
 export type { FineTuneResult, GangState, Incident, RunState, StageState } from '../contract/messages.js';
@@ -18,9 +20,14 @@ export type { RunSpec, RunSpecInput } from '../spec/run.js';
 export type { Refusal } from '../spec/refusal.js';
 export type { WhereOptions } from './connect.js';
 export {
+  ChoiceRefusedError,
   KeyConflictError,
+  ModelNotFoundError,
   RunFailedError,
   RunNotFoundError,
+  ScheduleExistsError,
+  ScheduleNotFoundError,
+  ScheduleRefusedError,
   ServerUnreachableError,
   SpecRefusedError,
   StoreUnknownError,
@@ -28,8 +35,19 @@ export {
 export type { RunEvent, Snapshot } from './events.js';
 export type { IterationMetrics } from '../plan/metrics.js';
 export type { RunMetrics } from './metrics.js';
+export type { Promotion } from '../plan/promotions.js';
+export { listModels, promotionsOf, type ModelListing } from './models.js';
+export type { RetrainListing } from './retrain-list.js';
 export type { RunListing } from './run-list.js';
 export type { RunHandle, StartOptions } from './runs.js';
+export {
+  OVERLAP_NAMES,
+  type Overlap,
+  type ScheduleListing,
+  type ScheduleOptions,
+  type ScheduleView,
+} from './schedules.js';
+export type { Timetable } from './timetable.js';
 export type { WatchOptions } from './watch.js';
 
 export interface ConnectOptions extends WhereOptions {
@@ -43,6 +61,8 @@ const HOSTS_LIMIT_MS = 5_000;
 
 export class Anneal {
   readonly runs: Runs;
+  readonly schedules: Schedules;
+  readonly models: Models;
   readonly hosts: { list(): Promise<readonly HostListing[]> };
   /** The server and cluster that this client talks to. */
   readonly place: Place;
@@ -53,6 +73,8 @@ export class Anneal {
     this.#connection = connection;
     this.place = place;
     this.runs = new Runs(client, place);
+    this.schedules = new Schedules(client, place.cluster);
+    this.models = new Models(client, place.cluster);
     this.hosts = { list: () => listHosts(client, place.cluster) };
   }
 

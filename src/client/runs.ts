@@ -19,7 +19,7 @@ import { describeRun, lookAt } from './look.js';
 import { metricsOf, type RunMetrics } from './metrics.js';
 import { listRuns, type RunListing } from './run-list.js';
 import { openStore } from './store.js';
-import { watchRun, type WatchOptions } from './watch.js';
+import { watchRun, type Ending, type WatchOptions } from './watch.js';
 
 export interface StartOptions {
   /** The run's id: the same key twice is the same run. Left out, every start is a new run. */
@@ -162,10 +162,11 @@ export class RunHandle {
     return watchRun({ client: this.#client, runId: this.runId, ending: () => this.#ending() }, options);
   }
 
-  async #ending(): Promise<{ outcome: 'promoted' | 'rejected' | 'failed' | 'stopped'; message: string }> {
+  async #ending(): Promise<Ending> {
     try {
-      const { outcome, baseAccuracy, accuracy } = await this.result();
-      return { outcome, message: `accuracy ${percent(baseAccuracy)} before, ${percent(accuracy)} after` };
+      const { outcome, baseAccuracy, accuracy, why } = await this.result();
+      const message = `accuracy ${percent(baseAccuracy)} before, ${percent(accuracy)} after`;
+      return { outcome, message: why === undefined ? message : `${message}. ${why}` };
     } catch (error) {
       if (!(error instanceof RunFailedError)) throw error;
       return { outcome: error.failure === 'Cancelled' ? 'stopped' : 'failed', message: error.message };

@@ -1,6 +1,7 @@
 /** Follows a run to its end as a stream of events; outlives a restart of the server. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
+import type { RunState } from '../contract/messages.js';
 import { ServerUnreachableError } from './errors.js';
 import { eventsBetween, remember, type RunEvent, type Snapshot } from './events.js';
 import { isServerSilent } from './grpc.js';
@@ -23,10 +24,11 @@ interface Looking {
   readonly client: Client;
   readonly runId: string;
   /** Says how a run ended that no worker can tell of. */
-  readonly ending: () => Promise<{
-    readonly outcome: 'promoted' | 'rejected' | 'failed' | 'stopped';
-    readonly message: string;
-  }>;
+  readonly ending: () => Promise<Ending>;
+}
+export interface Ending {
+  readonly outcome: Exclude<RunState['outcome'], 'running'>;
+  readonly message: string;
 }
 
 /** Yields until the run has ended; throws what the SDK's errors name, or the signal's reason. */

@@ -3,6 +3,7 @@ import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { RunFact } from '../plan/run-log.js';
 import type { RunSpec } from '../spec/run.js';
 import type { LeaseOwner } from '../plan/hosts.js';
+import type { Promotion, PromotionFact, RetrainFact } from '../plan/promotions.js';
 
 /** A set of files in the store; its digest is that of its manifest, and only what the manifest names is believed. */
 export interface FileSetRef {
@@ -105,15 +106,53 @@ export interface PickHostInput {
   readonly except: readonly string[];
 }
 
-export interface PromoteInput {
-  readonly runId: string;
-  readonly model: string;
-  readonly published: FileSetRef;
-  readonly weightsDigest: string;
-  readonly accuracy: number;
-}
-export interface Promotion {
+export interface PromotedModel {
   readonly number: number;
+  readonly published: FileSetRef;
+}
+export interface PromoteInput {
+  readonly model: string;
+  readonly promotion: PromotionFact;
+}
+/** Promoted under a number; or newer data was faster; or the gate must look at the model that is current now. */
+export type PromoteOutcome =
+  { readonly number: number } | { readonly supersededBy: number } | { readonly judgeAgainst: PromotedModel };
+
+export interface OpenRetrainInput {
+  readonly cluster: string;
+  readonly spec: RunSpec;
+  readonly from: 'base' | 'promoted';
+}
+export interface RetrainOpening {
+  readonly runtime: 'cpu' | 'ascend';
+  /** Digest of the spec with `from`. */
+  readonly spec: string;
+  /** Where hosts read the spec before a run of it exists. */
+  readonly specKey: string;
+}
+export interface LookAtModelInput {
+  readonly model: string;
+  readonly spec: string;
+  readonly fingerprint: string;
+}
+export interface ModelLook {
+  /** The run that has trained on this data by this spec already. */
+  readonly trainedBy: string | null;
+  readonly current: PromotedModel | null;
+}
+
+/** What a person makes current: the result of a run, or an earlier promotion (null: the one before the current). */
+export type PromotionChoice =
+  { readonly runId: string } | { readonly model: string; readonly rollBackTo: number | null };
+export interface ChoosePromotionInput {
+  /** Unique, so that an attempt that is made again is the same choice. */
+  readonly request: string;
+  readonly choice: PromotionChoice;
+  readonly why: string;
+}
+export interface ChosenPromotion {
+  readonly model: string;
+  readonly promotion: Promotion;
 }
 
 /** The activity asks the pool itself for its hosts and owners, so that it need not be restarted when they change. */
@@ -143,13 +182,24 @@ export interface ControlActivities {
   readonly deleteDropped: (input: DeleteDroppedInput) => Promise<void>;
   /** Null when every live host is in `except`. */
   readonly pickHost: (input: PickHostInput) => Promise<string | null>;
-  readonly promote: (input: PromoteInput) => Promise<Promotion>;
+  readonly promote: (input: PromoteInput) => Promise<PromoteOutcome>;
+  readonly choosePromotion: (input: ChoosePromotionInput) => Promise<ChosenPromotion>;
+  readonly openRetrain: (input: OpenRetrainInput) => Promise<RetrainOpening>;
+  readonly lookAtModel: (input: LookAtModelInput) => Promise<ModelLook>;
+  readonly recordRetrain: (input: { readonly model: string; readonly retrain: RetrainFact }) => Promise<void>;
   readonly watchHosts: (input: WatchHostsInput) => Promise<HostChanges>;
 }
 
-export interface SourceInput {
+export interface FingerprintInput {
+  /** Key of the spec in the store: a retrain asks before its run exists. */
+  readonly specKey: string;
+  readonly item: 'fetch-model' | 'fetch-data';
+}
+export interface FetchInput {
   readonly runId: string;
   readonly item: 'fetch-model' | 'fetch-data';
+  /** What the source must hold before and after. */
+  readonly fingerprint: string;
 }
 export interface StageInput {
   readonly runId: string;
@@ -208,8 +258,8 @@ export interface StopTrainerResult {
 
 /** Activities of an agent's `io` queue. */
 export interface IoActivities {
-  readonly fingerprintSource: (input: SourceInput) => Promise<{ readonly fingerprint: string }>;
-  readonly fetchSource: (input: SourceInput) => Promise<StageResult>;
+  readonly fingerprintSource: (input: FingerprintInput) => Promise<{ readonly fingerprint: string }>;
+  readonly fetchSource: (input: FetchInput) => Promise<StageResult>;
   readonly convertModel: (input: StageInput) => Promise<StageResult>;
   readonly prepareData: (input: StageInput) => Promise<StageResult>;
   readonly publishModel: (input: StageInput) => Promise<StageResult>;

@@ -10,6 +10,7 @@ export const FAILURES = {
   ConversionWrong: { retryable: false, actor: 'user' },
   OutOfMemory: { retryable: false, actor: 'user' },
   LossDiverged: { retryable: false, actor: 'user' },
+  ChoiceRefused: { retryable: false, actor: 'user' },
   GateFailed: { retryable: false, actor: 'user' },
   SourceUnavailable: { retryable: true, actor: 'nobody' },
   StoreUnavailable: { retryable: true, actor: 'nobody' },

@@ -1,26 +1,73 @@
 /** Workflow types with their inputs, and what can be asked of and told to a running workflow. */
 import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { RunSpec } from '../spec/run.js';
-import type { FileSetRef, RunOpening, StageResult } from './activities.js';
+import type { ChoosePromotionInput, FileSetRef, PromotedModel, RunOpening, StageResult } from './activities.js';
 import type { HostRequest, HostView } from '../plan/hosts.js';
+import type { DataState } from '../plan/promotions.js';
 
-export const WORKFLOW_TYPES = { fineTune: 'fineTune', trainGang: 'trainGang', hostPool: 'hostPool' } as const;
+export const WORKFLOW_TYPES = {
+  fineTune: 'fineTune',
+  trainGang: 'trainGang',
+  hostPool: 'hostPool',
+  retrain: 'retrain',
+  chooseModel: 'chooseModel',
+} as const;
 
 export interface FineTuneInput {
   readonly runId: string;
   readonly cluster: string;
   readonly spec: RunSpec;
+  /** Left out for a run that was submitted. */
+  readonly retrain?: RetrainBasis;
 }
+/** What a retrain has fixed before its run begins. */
+export interface RetrainBasis {
+  /** Digest of the spec with `from`. */
+  readonly spec: string;
+  /** The pinned content: the run trains on this or fails. */
+  readonly data: DataState;
+  readonly from: TrainFrom;
+  /** The current model, which the result must not be worse than; null while the model has none. */
+  readonly base: PromotedModel | null;
+}
+/** Where training starts: the spec's own model, or the promoted one as soon as there is one. */
+export type TrainFrom = 'base' | 'promoted';
 export interface FineTuneResult {
   readonly runId: string;
-  readonly outcome: 'promoted' | 'rejected';
+  readonly outcome: 'promoted' | 'rejected' | 'superseded';
+  /** Of the model that the result is compared with: the one that training began from, or for a retrain the promoted one. */
   readonly baseAccuracy: number;
   readonly accuracy: number;
   readonly weightsDigest: string;
   readonly published: FileSetRef;
-  /** The number of the promotion under `models/<name>/`; left out when the gate rejected the result. */
+  readonly data: DataState;
+  /** The number of the promotion under `models/<name>/`; left out when the result was not promoted. */
   readonly promotion?: number;
+  /** Why the result was not promoted, a sentence. */
+  readonly why?: string;
   readonly stages: readonly StageState[];
+}
+
+/** The action of a schedule. */
+export interface RetrainInput {
+  readonly cluster: string;
+  readonly spec: RunSpec;
+  readonly from: TrainFrom;
+}
+export interface RetrainResult {
+  readonly outcome: 'skipped: unchanged' | FineTuneResult['outcome'];
+  readonly data: DataState;
+  /** The run that it started, or for a skipped one the run that has trained on this data. */
+  readonly runId: string;
+  readonly accuracy?: number;
+  readonly baseAccuracy?: number;
+  readonly promotion?: number;
+  readonly why?: string;
+}
+
+/** A promotion by hand. */
+export interface ChooseModelInput extends ChoosePromotionInput {
+  readonly cluster: string;
 }
 
 export interface TrainGangInput {
@@ -62,7 +109,7 @@ export interface RunState {
   readonly cluster: string;
   readonly stages: readonly StageState[];
   readonly iterations: number;
-  readonly outcome: 'running' | 'promoted' | 'rejected' | 'failed' | 'stopped';
+  readonly outcome: 'running' | FineTuneResult['outcome'] | 'failed' | 'stopped';
 }
 
 /** Answer to the query `gang` of `trainGang`. */

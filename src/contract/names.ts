@@ -11,6 +11,14 @@ export const runWorkflowId = (runId: string): string => `run/${runId}`;
 export const trainWorkflowId = (runId: string): string => `run/${runId}/train`;
 export const poolWorkflowId = (cluster: string): string => `pool/${cluster}`;
 
+/** Of a schedule, and what the ids of its retrains begin with: one name is one schedule in the whole namespace. */
+export const retrainWorkflowId = (schedule: string): string => `retrain/${schedule}`;
+/** The server appends the time of the firing: `retrain/nightly-2026-11-25T03:00:00Z` is the run `nightly-2026-11-25t03-00-00z`. */
+export const retrainRunId = (workflowId: string): string =>
+  workflowId.slice(retrainWorkflowId('').length).toLowerCase().replaceAll(':', '-');
+/** A promotion by hand; `request` is unique, so that asking twice is choosing once. */
+export const choiceWorkflowId = (request: string): string => `choice/${request}`;
+
 /** Search attributes by name and type, registered by `anneal dev` and `anneal cluster init`. */
 export const SEARCH_ATTRIBUTES = {
   AnnealRun: 'Keyword',

@@ -5,7 +5,11 @@ export const specKey = (runId: string): string => `${runFolder(runId)}spec.json`
 export const planKey = (runId: string): string => `${runFolder(runId)}plan.json`;
 export const runLogPrefix = (runId: string): string => `${runFolder(runId)}log/`;
 export const resumePrefix = (stageKey: string): string => `resume/${stageKey}/`;
-export const promotionPrefix = (model: string): string => `models/${model}/`;
+export const MODELS_PREFIX = 'models/';
+export const promotionPrefix = (model: string): string => `${MODELS_PREFIX}${model}/`;
+export const retrainPrefix = (model: string): string => `retrains/${model}/`;
+/** A spec that is read before its run exists, by its digest. */
+export const looseSpecKey = (digest: string): string => `specs/${digest}.json`;
 
 export const checkpointsFolder = (runId: string): string => `${runFolder(runId)}checkpoints/`;
 /** One folder per generation: iterations return after a roll-back, generations do not. */

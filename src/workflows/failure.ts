@@ -22,6 +22,14 @@ export function failureFacts(error: unknown): FailureFacts {
   return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
 }
 
+/** What ends a run or a retrain: the first sentence that a person sees must be the root, not "Child Workflow execution failed". */
+export function asRoot(error: unknown): ApplicationFailure {
+  if (error instanceof ApplicationFailure) return error;
+  const { type, message } = failureFacts(error);
+  const cause = error instanceof Error ? { cause: error } : {};
+  return ApplicationFailure.create({ message, type, nonRetryable: true, ...cause });
+}
+
 function iterationIn(details: unknown): { readonly iteration?: number } {
   if (details === null || typeof details !== 'object' || !('iteration' in details)) return {};
   return typeof details.iteration === 'number' ? { iteration: details.iteration } : {};

@@ -7,7 +7,14 @@ import {
   isCancellation,
   setHandler,
 } from '@temporalio/workflow';
-import type { FileSetRef, ResumePointLookup, RunOpening, StageItem, StageResult } from '../contract/activities.js';
+import type {
+  FileSetRef,
+  PromotedModel,
+  ResumePointLookup,
+  RunOpening,
+  StageItem,
+  StageResult,
+} from '../contract/activities.js';
 import {
   QUERIES,
   SIGNALS,
@@ -17,9 +24,12 @@ import {
   type RunState,
 } from '../contract/messages.js';
 import { trainWorkflowId } from '../contract/names.js';
+import { specKey } from '../contract/store-keys.js';
 import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
+import type { DataState } from '../plan/promotions.js';
 import { control, onNpu, verifying } from './activities.js';
-import { failureFacts } from './failure.js';
+import { asRoot, failureFacts } from './failure.js';
+import { judgeResult, type Evaluated } from './gate.js';
 import { withHosts } from './lease.js';
 import { HOST_STAGE } from './options.js';
 import { searchAttribute } from './search-attributes.js';
@@ -45,19 +55,12 @@ export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
       for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
     });
     const result = await chain.judge();
+    if (result.why !== undefined) run.show('evaluate', { note: result.why });
     run.end(result.outcome);
     return { ...result, stages: run.state.stages };
   } catch (error) {
     run.end(isCancellation(error) ? 'stopped' : 'failed');
-    if (isCancellation(error) || error instanceof ApplicationFailure) throw error;
-    // The first sentence that a person sees on the run's page must be the root, not "Child Workflow execution failed".
-    const { type, message } = failureFacts(error);
-    throw ApplicationFailure.create({
-      message,
-      type,
-      nonRetryable: true,
-      ...(error instanceof Error ? { cause: error } : {}),
-    });
+    throw isCancellation(error) ? error : asRoot(error);
   }
 }
 
@@ -85,9 +88,13 @@ class Chain {
   private readonly view: RunView;
   private readonly artifacts: Artifacts = {};
   private facts: Facts = {};
+  private data: DataState | undefined;
+  /** What the result is compared with instead of the model that training began from. */
+  private rival: PromotedModel | null;
 
   constructor(input: FineTuneInput, opening: RunOpening, view: RunView) {
     this.input = input;
+    this.rival = input.retrain?.base ?? null;
     this.opening = opening;
     this.view = view;
   }
@@ -103,32 +110,54 @@ class Chain {
   }
 
   /** What the gate says of the result, and the promotion of one that passes. */
-  async judge(): Promise<Omit<FineTuneResult, 'stages'>> {
-    const { runId, cluster } = this.input;
-    const published = this.artifacts.published;
+  judge(): Promise<Omit<FineTuneResult, 'stages'>> {
+    return judgeResult({
+      input: this.input,
+      opening: this.opening,
+      evaluated: () => this.evaluated(),
+      evaluateAgainst: (rival) => {
+        this.rival = rival;
+        return this.view.during('evaluate', () => this.run('evaluate'));
+      },
+    });
+  }
+
+  private evaluated(): Evaluated {
+    const { published } = this.artifacts;
     const { baseAccuracy, accuracy, weightsDigest } = this.facts;
-    if (published === undefined || typeof accuracy !== 'number' || typeof weightsDigest !== 'string')
+    const { data, rival } = this;
+    if (
+      published === undefined ||
+      data === undefined ||
+      typeof accuracy !== 'number' ||
+      typeof weightsDigest !== 'string'
+    )
       throw ApplicationFailure.nonRetryable(
         'The evaluation has no accuracy, so the result cannot be judged.',
         'GateFailed',
       );
-    const judged = { runId, baseAccuracy: Number(baseAccuracy), accuracy, weightsDigest, published };
-    if (accuracy < this.opening.minimumAccuracy) return { ...judged, outcome: 'rejected' };
-    const { promote } = control(cluster, `promote to ${this.opening.publishAs}`);
-    const { number } = await promote({ runId, model: this.opening.publishAs, published, weightsDigest, accuracy });
-    return { ...judged, outcome: 'promoted', promotion: number };
+    return { baseAccuracy: Number(baseAccuracy), accuracy, weightsDigest, published, data, rival };
   }
 
   private async fetch(item: 'fetch-model' | 'fetch-data'): Promise<void> {
     const { runId, cluster } = this.input;
     const where = { cluster, runtime: this.opening.runtime };
-    const { fingerprint } = await onSomeHost({ ...where, what: `${item}: what the source holds` }, (io) =>
-      io.fingerprintSource({ runId, item }),
-    );
+    const { from, base = null, data: pinned } = this.input.retrain ?? {};
+    if (item === 'fetch-model' && from === 'promoted' && base !== null) {
+      this.keep({ artifacts: { model: base.published }, facts: {} });
+      return;
+    }
+    const isPinned = item === 'fetch-data' && pinned !== undefined;
+    const { fingerprint } = isPinned
+      ? pinned
+      : await onSomeHost({ ...where, what: `${item}: what the source holds` }, (io) =>
+          io.fingerprintSource({ specKey: specKey(runId), item }),
+        );
+    if (item === 'fetch-data') this.data = isPinned ? pinned : { fingerprint, at: Date.now() };
     await this.findOrMake('fetch', item, { inputs: {}, fingerprint }, () =>
       onSomeHost({ ...where, what: item }, (io, host) => {
         this.view.show('fetch', { hosts: [host] });
-        return io.fetchSource({ runId, item });
+        return io.fetchSource({ runId, item, fingerprint });
       }),
     );
   }
@@ -213,7 +242,9 @@ class Chain {
   private inputsOf(stage: StageName): Record<string, FileSetRef> {
     return Object.fromEntries(
       this.opening.inputs[stage].map((name) => {
-        const ref = this.artifacts[name];
+        // The judge compares the result with a promoted model as it does with the one that training began from.
+        const rival = stage === 'evaluate' && name === 'model' ? this.rival?.published : undefined;
+        const ref = rival ?? this.artifacts[name];
         if (ref === undefined)
           throw ApplicationFailure.nonRetryable(`Stage ${stage} needs "${name}", which no earlier stage made.`);
         return [name, ref];

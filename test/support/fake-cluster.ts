@@ -5,6 +5,10 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
+import { createChoosePromotion } from '../../src/activities/control/choose-promotion.js';
+import { createOpenRun } from '../../src/activities/control/open-run.js';
+import { createPromote } from '../../src/activities/control/promote.js';
+import { createRetrains } from '../../src/activities/control/retrains.js';
 import type {
   CompleteSave,
   ControlActivities,
@@ -12,6 +16,7 @@ import type {
   IoActivities,
   NpuActivities,
   RunOpening,
+  StageInput,
   StageItem,
   StageResult,
   TrainRankInput,
@@ -22,6 +27,7 @@ import { controlQueue, ioQueue, npuQueue, poolWorkflowId, runWorkflowId } from '
 import type { HostFacts } from '../../src/plan/hosts.js';
 import type { RunFact } from '../../src/plan/run-log.js';
 import { parseSpec } from '../../src/spec/parse.js';
+import type { ObjectStore } from '../../src/storage/object-store.js';
 import { quietRuntime } from './quiet-runtime.js';
 import { workflowBundle } from './workflow-bundle.js';
 
@@ -41,6 +47,15 @@ export interface Behaviour {
   /** Replaces the deleter of old checkpoints. */
   deleteDropped?: () => Promise<void>;
   accuracy?: number;
+  /** What the data source holds now. */
+  fingerprint?: () => string;
+  /** What a stage makes and says, where it must not be the same for all runs. */
+  result?: (
+    stage: StageItem,
+    input: Pick<StageInput, 'runId' | 'inputs'>,
+  ) => Partial<StageResult> | undefined | Promise<Partial<StageResult> | undefined>;
+  /** With a store, runs are opened and models are promoted in it by the real activities. */
+  readonly store?: ObjectStore;
   /** No cache: every workflow task replays its whole history, so what does not replay fails here and not in production. */
   readonly replays?: boolean;
 }
@@ -52,6 +67,8 @@ export class FakeCluster {
   private readonly saves: (CompleteSave & { readonly runId: string; readonly generation: number })[] = [];
   readonly name: string;
   readonly client: Client;
+  /** The spec of the runs that `submit` starts. */
+  readonly spec = SPEC;
   private readonly workers: Worker[];
   private readonly running: Promise<void>[];
   private readonly connection: NativeConnection;
@@ -199,6 +216,7 @@ export class FakeCluster {
         this.acts.push('promote');
         return Promise.resolve({ number: 1 });
       },
+      ...this.models(behaviour),
       watchHosts: async () => {
         for (;;) {
           Context.current().heartbeat();
@@ -208,15 +226,37 @@ export class FakeCluster {
     };
   }
 
-  private io(behaviour: Behaviour, host: string): IoActivities {
-    const stage = (item: StageItem) => async (): Promise<StageResult> => {
-      this.acts.push(`${item} ${host}`);
-      await behaviour.stage?.(item, host, this);
-      return resultOf(item, behaviour);
-    };
+  private models({ store }: Behaviour) {
+    if (store !== undefined) {
+      const { timing } = OPENING;
+      const deps = { cluster: this.name, namespace: 'default', client: this.client, store, timing };
+      return {
+        openRun: createOpenRun(deps),
+        promote: createPromote(deps),
+        choosePromotion: createChoosePromotion(deps),
+        ...createRetrains(deps),
+      };
+    }
+    const needsStore = () => Promise.reject(ApplicationFailure.nonRetryable('This test has no store.'));
     return {
-      fingerprintSource: () => Promise.resolve({ fingerprint: 'same' }),
-      fetchSource: ({ item }) => stage(item)(),
+      choosePromotion: needsStore,
+      openRetrain: needsStore,
+      lookAtModel: needsStore,
+      recordRetrain: needsStore,
+    };
+  }
+
+  private io(behaviour: Behaviour, host: string): IoActivities {
+    const stage =
+      (item: StageItem) =>
+      async (input: Pick<StageInput, 'runId' | 'inputs'>): Promise<StageResult> => {
+        this.acts.push(`${item} ${host}`);
+        await behaviour.stage?.(item, host, this);
+        return { ...resultOf(item, behaviour), ...(await behaviour.result?.(item, input)) };
+      };
+    return {
+      fingerprintSource: () => Promise.resolve({ fingerprint: behaviour.fingerprint?.() ?? 'same' }),
+      fetchSource: ({ runId, item }) => stage(item)({ runId, inputs: {} }),
       convertModel: stage('convert'),
       prepareData: stage('prepare'),
       publishModel: stage('publish'),
@@ -241,10 +281,10 @@ export class FakeCluster {
         if (input.nodeRank === 0) this.save(input, OPENING.iterations);
         return { iteration: OPENING.iterations };
       },
-      evaluateModel: async () => {
+      evaluateModel: async (input) => {
         this.acts.push(`evaluate ${host}`);
         await behaviour.stage?.('evaluate', host, this);
-        return resultOf('evaluate', behaviour);
+        return { ...resultOf('evaluate', behaviour), ...(await behaviour.result?.('evaluate', input)) };
       },
     };
   }
@@ -291,7 +331,7 @@ publish: { model: digits }
   return parsed.spec;
 })();
 
-function ref(digest: string): FileSetRef {
+export function ref(digest: string): FileSetRef {
   return { prefix: `artifacts/${digest}/`, manifestKey: `artifacts/${digest}.json`, digest };
 }
 

@@ -21,9 +21,9 @@ export async function python(...args: readonly string[]): Promise<string> {
   return stdout;
 }
 
-/** Writes the data set: a tree as users unpack it, 150 images and 450 rows. */
-export async function writeDigits(folder: string): Promise<void> {
-  await python(join(import.meta.dirname, 'small_digits.py'), folder, String(IMAGES));
+/** Writes the data set: a tree as users unpack it, with three rows to an image. */
+export async function writeDigits(folder: string, images = IMAGES): Promise<void> {
+  await python(join(import.meta.dirname, 'small_digits.py'), folder, String(images));
 }
 
 export interface Small {

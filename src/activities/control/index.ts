@@ -4,9 +4,11 @@ import type { ControlDeps } from './deps.js';
 import { createDeleteDropped } from './delete-dropped.js';
 import { createHosts } from './hosts.js';
 import { createOpenRun } from './open-run.js';
+import { createChoosePromotion } from './choose-promotion.js';
 import { createPromote } from './promote.js';
 import { createRecordMetrics } from './record-metrics.js';
 import { createResumePoints } from './resume-points.js';
+import { createRetrains } from './retrains.js';
 import { createRunLog } from './run-log.js';
 import { createWatchSaves } from './watch-saves.js';
 
@@ -15,10 +17,12 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
     openRun: createOpenRun(deps),
     promote: createPromote(deps),
     recordMetrics: createRecordMetrics(deps),
+    choosePromotion: createChoosePromotion(deps),
     watchSaves: createWatchSaves(deps),
     deleteDropped: createDeleteDropped(deps),
     ...createHosts(deps),
     ...createResumePoints(deps),
+    ...createRetrains(deps),
     ...createRunLog(deps),
   };
 }

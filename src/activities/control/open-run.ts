@@ -35,7 +35,7 @@ function openingOf(plan: Plan, planDigest: string, { timing }: ControlDeps): Run
 }
 
 /** The pool is one workflow per cluster; whoever comes first starts it. */
-async function ensurePool({ client }: ControlDeps, cluster: string): Promise<void> {
+export async function ensurePool({ client }: ControlDeps, cluster: string): Promise<void> {
   const input: HostPoolInput = { cluster, hosts: [], queue: [] };
   try {
     await client.workflow.start(WORKFLOW_TYPES.hostPool, {

@@ -1,37 +1,30 @@
 /** Promotion: one more create-once number under the model's name; the highest is the current one. */
-import type { ControlActivities, PromoteInput } from '../../contract/activities.js';
-import { appendFact, readFacts } from '../../storage/facts.js';
+import type { ControlActivities, PromoteOutcome } from '../../contract/activities.js';
 import { promotionPrefix } from '../../contract/store-keys.js';
-import { isStoreError } from '../../storage/errors.js';
-import { failure, orFail } from '../fail.js';
+import { decidePromotion, type PromotionFact } from '../../plan/promotions.js';
+import { orFail } from '../fail.js';
 import type { ControlDeps } from './deps.js';
-
-/** Runs that promote the same model at the same moment; more in a row means that something else is wrong. */
-const RACES = 10;
+import { appendNext } from './next-fact.js';
 
 export function createPromote({ store }: ControlDeps): ControlActivities['promote'] {
-  return (input) =>
+  return ({ model, promotion }) =>
     orFail(async () => {
-      const prefix = promotionPrefix(input.model);
-      for (let race = 0; race < RACES; race += 1) {
-        const facts = await readFacts(store, prefix);
-        // An attempt that was lost after its write finds its own promotion, and promotes nothing twice.
-        const mine = facts.find(({ body }) => (body as PromoteInput).runId === input.runId);
-        // Nor does a run that has reused everything: its result is the current model already.
-        const current = facts.at(-1);
-        const isCurrent = (current?.body as PromoteInput | undefined)?.published.digest === input.published.digest;
-        const done = mine ?? (isCurrent ? current : undefined);
-        if (done !== undefined) return { number: done.number };
-        try {
-          await appendFact(store, prefix, facts.length + 1, input);
-          return { number: facts.length + 1 };
-        } catch (error) {
-          if (!isStoreError(error, 'Conflict')) throw error;
+      // An attempt that was lost after its write finds its own promotion, and promotes nothing twice.
+      const end = await appendNext<PromotionFact, PromoteOutcome>(store, promotionPrefix(model), (promotions) => {
+        const decided = decidePromotion(promotion, promotions);
+        switch (decided.decision) {
+          case 'append':
+            return { append: promotion };
+          case 'done':
+            return { done: { number: decided.number } };
+          case 'superseded':
+            return { done: { supersededBy: decided.by } };
+          case 'judge again': {
+            const { number, published } = decided.current;
+            return { done: { judgeAgainst: { number, published } } };
+          }
         }
-      }
-      throw failure(
-        'StoreUnavailable',
-        `Promotion of ${input.model} lost ${String(RACES)} races in a row; it is tried again.`,
-      );
+      });
+      return 'done' in end ? end.done : { number: end.appended.number };
     });
 }

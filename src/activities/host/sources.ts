@@ -3,8 +3,9 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ApplicationFailure, Context } from '@temporalio/activity';
-import type { IoActivities, SourceInput } from '../../contract/activities.js';
+import type { FetchInput, IoActivities } from '../../contract/activities.js';
 import { exists } from '../../process/trainer-files.js';
+import type { RunSpec } from '../../spec/run.js';
 import type { SourceSpec } from '../../spec/source.js';
 import { walkFiles } from '../../storage/disk.js';
 import { downloadSources } from '../../storage/download.js';
@@ -14,7 +15,7 @@ import { isStoreError } from '../../storage/errors.js';
 import { runParallel } from '../../storage/parallel.js';
 import { failure, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
-import { readSpec } from '../run-documents.js';
+import { readSpec, readSpecAt } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
 import { stageFolder } from './work-folders.js';
 
@@ -28,14 +29,15 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
     fingerprintSource: (input) =>
       orHostFailure(facts.name, () =>
         reporting(facts.name, async ({ signal }) => {
-          const source = await sourceOf(input);
+          const source = sourceOf(await readSpecAt(store, input.specKey), input.item);
           return { fingerprint: await orSource(() => fingerprint(source, signal)) };
         }),
       ),
     fetchSource: (input) =>
       orHostFailure(facts.name, () =>
         reporting(facts.name, async (reporter) => {
-          const source = await sourceOf(input);
+          const source = sourceOf(await readSpec(store, input.runId), input.item);
+          await checkUnchanged(source, input, reporter);
           const target = stageFolder(workRoot, input.runId, input.item);
           const folder = await orSource(() => bring(source, target, reporter));
           const name = input.item === 'fetch-model' ? 'model' : 'data';
@@ -45,15 +47,28 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
               reporter.say({ message: `stores ${name}`, done: bytesDone, total: bytesTotal });
             },
           });
+          // Before a resume point can be recorded: what is found under this fingerprint later must be what it stands for.
+          await checkUnchanged(source, input, reporter);
           return { artifacts: { [name]: artifact }, facts: {} };
         }),
       ),
   };
+}
 
-  async function sourceOf({ runId, item }: SourceInput): Promise<SourceSpec> {
-    const spec = await readSpec(store, runId);
-    return item === 'fetch-model' ? spec.model.source : spec.data.source;
-  }
+function sourceOf(spec: RunSpec, item: FetchInput['item']): SourceSpec {
+  return item === 'fetch-model' ? spec.model.source : spec.data.source;
+}
+
+async function checkUnchanged(
+  source: SourceSpec,
+  { fingerprint: pinned }: FetchInput,
+  { signal }: Reporter,
+): Promise<void> {
+  if ((await orSource(() => fingerprint(source, signal))) === pinned) return;
+  throw failure(
+    'SourceChanged',
+    `The source ${source.uri} has changed since this run looked at it. Start the run again when nobody writes there.`,
+  );
 }
 
 /** A folder of this host is stored from where it lies; files of a server come into the stage's folder first. */

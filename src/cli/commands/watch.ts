@@ -53,5 +53,5 @@ export async function follow(run: RunHandle, { json = false, place, signal }: Fo
 
 function exitOf({ outcome }: Extract<RunEvent, { type: 'outcome' }>): number {
   if (outcome === 'promoted') return EXIT_CODES.ok.code;
-  return outcome === 'rejected' ? EXIT_CODES.rejected.code : EXIT_CODES.failed.code;
+  return outcome === 'rejected' || outcome === 'superseded' ? EXIT_CODES.rejected.code : EXIT_CODES.failed.code;
 }

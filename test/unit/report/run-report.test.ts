@@ -27,6 +27,7 @@ const facts: RunFacts = {
       promotion: 3,
       stages: [],
     },
+    data: { fingerprint: 'f', at: 0 },
     published: { prefix: 'artifacts/x/', manifestKey: 'artifacts/x.json', digest: 'x' },
   },
   store: '/state/store',
