@@ -2,7 +2,7 @@
 import { openStore } from './open-store.js';
 
 const [address = '', name = '', rounds = '', startAt = '', everyMs = ''] = process.argv.slice(2);
-const store = openStore(address);
+const store = await openStore(address);
 await store.head('warm-up');
 const outcomes: string[] = [];
 for (let round = 0; round < Number(rounds); round++) {
