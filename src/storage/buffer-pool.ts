@@ -5,12 +5,15 @@ interface Waiter {
   readonly resolve: (bytes: SharedArrayBuffer) => void;
 }
 
+const idleMs = 10_000;
+
 export class BufferPool {
   readonly #limitBytes: number;
   readonly #keptBytes: number;
   readonly #free: SharedArrayBuffer[] = [];
   readonly #waiting: Waiter[] = [];
   #usedBytes = 0;
+  #idle: NodeJS.Timeout | undefined;
 
   /** `keptBytes`: the size of which buffers are kept for the next one. */
   constructor(limitBytes: number, keptBytes: number) {
@@ -33,14 +36,16 @@ export class BufferPool {
     this.#usedBytes -= bytes.byteLength;
     if (bytes.byteLength === this.#keptBytes) this.#free.push(bytes);
     this.#serve();
-    // Between transfers nothing is held.
-    if (this.#usedBytes === 0) this.#free.length = 0;
+    if (this.#usedBytes > 0) return;
+    // One transfer often follows another; after the last one nothing is held.
+    this.#idle = setTimeout(() => (this.#free.length = 0), idleMs).unref();
   }
 
   #serve(): void {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       if (this.#usedBytes > 0 && this.#usedBytes + next.sizeBytes > this.#limitBytes) return;
       this.#waiting.shift();
+      clearTimeout(this.#idle);
       this.#usedBytes += next.sizeBytes;
       const kept = next.sizeBytes === this.#keptBytes ? this.#free.pop() : undefined;
       next.resolve(kept ?? new SharedArrayBuffer(next.sizeBytes));

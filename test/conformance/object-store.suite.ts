@@ -14,6 +14,7 @@ import type { StoreSettings } from '../../src/storage/store-settings.js';
 import { randomFile, scratchFolder } from '../support/scratch.js';
 import { tsProgram } from '../support/ts-child.js';
 import type { TsProgram } from '../support/ts-child.js';
+import { until } from '../support/until.js';
 
 export interface StoreUnderTest {
   /** Empty at the beginning of each test. */
@@ -337,11 +338,13 @@ function processes(makeStore: () => Promise<StoreUnderTest>): void {
   test('of two racing processes exactly one creates each object, and every object is the body of its winner', async () => {
     const { store, address } = await makeStore();
     const rounds = 150;
-    const startAt = String(Date.now() + 2500);
     const names = ['ann', 'bob'];
-    const outputs = await Promise.all(
-      names.map((name) => programs.race!.run(JSON.stringify(address), name, String(rounds), startAt, '10')),
+    const racing = Promise.all(
+      names.map((name) => programs.race!.run(JSON.stringify(address), name, String(rounds), '40')),
     );
+    await until('both racers are ready', 30_000, async () => (await keysOf(store, 'ready/'))[1]);
+    await store.create('start', String(Date.now() + 500));
+    const outputs = await racing;
     const outcomes = outputs.map((output) => output.split(','));
     const wins = [0, 0];
     for (let round = 0; round < rounds; round++) {
