@@ -1,5 +1,6 @@
 /** What a run did, for people: outcome, accuracy, time per stage, incidents, where everything lies. */
 import type { FineTuneResult, Incident, RunState, StageState } from '../contract/messages.js';
+import { pathInStore } from '../storage/store-settings.js';
 import { duration, percent } from './numbers.js';
 import { markdownTable, type Row, textTable } from './table.js';
 
@@ -73,7 +74,7 @@ function section(
 }
 
 function lines({ state, result, message, store, page }: RunFacts): readonly (readonly [string, string])[] {
-  const at = (path: string): string => (store === undefined ? path : `${store.replace(/\/$/, '')}/${path}`);
+  const at = (path: string): string => (store === undefined ? path : pathInStore(store, path));
   const whole = wholeTime(state.stages);
   const found: (readonly [string, string])[] = [];
   if (message !== undefined) found.push(['why', message]);
