@@ -5,9 +5,12 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { root } from './lib/files.mjs';
 import { run } from './lib/run.mjs';
-import { fail, formatDuration, say, UserError } from './lib/say.mjs';
+import { fail, formatDuration, say, step, UserError } from './lib/say.mjs';
 import { ensureSetUp } from './lib/set-up.mjs';
+import { canBuildVersitygw, ensureVersitygw } from './lib/versitygw.mjs';
 import { closingLine, outcome, RESULTS, suites, sum } from './lib/suites.mjs';
+
+const S3_SUITES = ['conformance', 'e2e'];
 
 /** @param {readonly string[]} names */
 function choose(names) {
@@ -16,6 +19,22 @@ function choose(names) {
   if (unknown !== undefined)
     throw new UserError(`There is no suite ${JSON.stringify(unknown)}. The suites are ${known.join(', ')}.`);
   return names.length === 0 ? suites : suites.filter(({ name }) => names.includes(name));
+}
+
+/**
+ * The S3 server, for the suites that use it. Where it cannot be had, their tests on S3 are skipped and say so; where it is required
+ * (continuous integration sets ANNEAL_REQUIRE_S3), nothing runs without it.
+ * @param {readonly import('./lib/suites.mjs').Suite[]} chosen
+ */
+async function prepareS3(chosen) {
+  if (!chosen.some(({ name }) => S3_SUITES.includes(name))) return;
+  const isRequired = process.env['ANNEAL_REQUIRE_S3'] !== undefined;
+  try {
+    if (isRequired || canBuildVersitygw()) await step('S3 server', ensureVersitygw);
+  } catch (error) {
+    if (isRequired || !(error instanceof UserError)) throw error;
+    say(`  The tests on S3 are skipped. ${error.message}`);
+  }
 }
 
 /** @param {import('./lib/suites.mjs').Suite} suite */
@@ -50,6 +69,7 @@ function row({ name, passed, failed, skipped, durationMs, why }) {
 try {
   const chosen = choose(process.argv.slice(2));
   await ensureSetUp();
+  await prepareS3(chosen);
   mkdirSync(RESULTS, { recursive: true });
   const results = [];
   for (const suite of chosen) results.push(await runSuite(suite));

@@ -20,6 +20,8 @@ const STORE_FAILURES: Readonly<Record<StoreErrorCode, FailureType>> = {
   Conflict: 'FactConflict',
   Unavailable: 'StoreUnavailable',
   KeyInvalid: 'SpecInvalid',
+  // Nothing is wrong with the run: it waits until the operator has put the store right.
+  CannotFence: 'StoreUnavailable',
 };
 
 /**

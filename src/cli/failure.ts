@@ -17,6 +17,11 @@ const exitOfError: Readonly<Record<string, ExitName>> = {
   AgentRefusedError: 'failed',
 };
 
+/** Of a store that can never be used as it is named; others may be back in a moment. */
+function exitOfStoreError(error: Error & { readonly code?: string }): ExitName {
+  return error.code === 'KeyInvalid' || error.code === 'CannotFence' ? 'refused' : 'failed';
+}
+
 export interface Failure {
   readonly code: number;
   readonly text: string;
@@ -26,7 +31,7 @@ export interface Failure {
 export function failureOf(error: unknown): Failure {
   if (error instanceof CommandError) return { code: EXIT_CODES[error.exit].code, text: error.message };
   if (!(error instanceof Error)) return { code: EXIT_CODES.failed.code, text: String(error) };
-  const known = exitOfError[error.name];
+  const known = error.name === 'StoreError' ? exitOfStoreError(error) : exitOfError[error.name];
   if (known !== undefined) return { code: EXIT_CODES[known].code, text: error.message };
   return { code: EXIT_CODES.failed.code, text: `This is a fault of anneal itself: ${error.stack ?? error.message}` };
 }

@@ -10,6 +10,9 @@ import { withWhere, type WhereFlags } from './where.js';
 
 type Read = WhereFlags & { readonly json?: boolean };
 
+// The pinned SDK of S3 says at each start that later ones will need a newer Node than our floor.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+
 const program = new Command('anneal')
   .description('A durable fine-tuning engine for multimodal models on Temporal.')
   .version(packageVersion())
@@ -20,6 +23,8 @@ const program = new Command('anneal')
 const command = (name: string, description: string, example: string): Command =>
   addCommand(program, name, description, example);
 
+const DEV_STORE = '"s3" for an S3 server of its own, or the address of a store (default: a folder in the state folder)';
+
 command(
   'demo',
   'Fine-tune a tiny InternVL3 on this machine, all six stages, and show what came out.',
@@ -27,16 +32,18 @@ command(
 )
   .option('--fresh', 'forget earlier demo runs and train anew')
   .option('--state-dir <folder>', 'where the demo keeps its state', '.anneal/demo')
+  .option('--store <store>', DEV_STORE)
   .option('--port <number>', 'first port to try for Temporal; its page is 1000 above', wholeNumber(1), 7233)
-  .action(async (flags: { fresh?: boolean; stateDir: string; port: number }) =>
+  .action(async (flags: { fresh?: boolean; stateDir: string; store?: string; port: number }) =>
     run((await import('./commands/demo.js')).demo(flags)),
   );
 
 command('dev', 'Run Temporal, a control worker and agents on this machine until Ctrl-C.', 'anneal dev --agents 2')
   .option('--agents <number>', 'agents, each a host of its own with one NPU slot', wholeNumber(0), 2)
   .option('--state-dir <folder>', 'where everything is kept', '.anneal')
+  .option('--store <store>', DEV_STORE)
   .option('--port <number>', 'first port to try for Temporal; its page is 1000 above', wholeNumber(1), 7233)
-  .action(async (flags: { agents: number; stateDir: string; port: number }) =>
+  .action(async (flags: { agents: number; stateDir: string; store?: string; port: number }) =>
     run((await import('./commands/dev.js')).dev(flags)),
   );
 
@@ -50,7 +57,7 @@ command('agent', 'Run the agent of this host.', 'anneal agent --config agent.yam
 
 withWhere(command('plan', 'Show what a run of a spec would do, and start nothing.', 'anneal plan examples/laptop.yaml'))
   .argument('<file>', 'the spec')
-  .option('--store <folder>', 'the store to look for what can be reused')
+  .option('--store <store>', 'the folder or address of the store to look for what can be reused')
   .option('--json', 'the whole plan as JSON')
   .action(async (file: string, flags: Read) => run((await import('./commands/plan.js')).plan(file, flags)));
 
@@ -87,7 +94,7 @@ withWhere(
   ),
 )
   .argument('<run>', 'the id of the run')
-  .option('--store <folder>', 'the store that holds the logs')
+  .option('--store <store>', 'the folder or address of the store that holds the logs')
   .option('--stage <name>', 'only this stage')
   .option('--node <rank>', 'only this node of the gang', (text) => String(wholeNumber(0)(text)))
   .option('--follow', 'go on with what comes, until Ctrl-C')

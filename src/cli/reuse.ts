@@ -7,7 +7,7 @@ import { resumePrefix } from '../contract/store-keys.js';
 import { type ArtifactName, type StageName, STAGE_NAMES } from '../plan/plan.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import type { PlannedSpec } from './spec-file.js';
-import { openStore, storeFolder } from './store.js';
+import { openStore, storeAddress } from './store.js';
 import type { WhereFlags } from './where.js';
 
 /** One line a stage. */
@@ -23,7 +23,7 @@ interface Ready {
 }
 
 export async function whatIsReused(planned: PlannedSpec, flags: WhereFlags): Promise<Reuse> {
-  if ((await storeFolder(flags)) === undefined) return all('unknown: no store here');
+  if ((await storeAddress(flags)) === undefined) return all('unknown: no store here');
   const store = await openStore(flags);
   const { stageKeyOf } = await import('../activities/control/resume-points.js');
   const look: Look = async (item, input) => {

@@ -8,7 +8,7 @@ export interface WhereOptions {
   readonly address?: string | undefined;
   readonly namespace?: string | undefined;
   readonly cluster?: string | undefined;
-  /** A store folder, for reads of logs; commands only. */
+  /** A store's folder or address, for reads of logs; commands only. */
   readonly store?: string | undefined;
   /** The environment to look into; without one, no variable is read. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;

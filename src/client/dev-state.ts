@@ -17,7 +17,7 @@ export interface DevState {
   readonly address: string;
   readonly uiUrl: string;
   readonly namespace: string;
-  /** Absolute folder of the store. */
+  /** The store: an absolute folder, or the address of one on S3. No secret is in it. */
   readonly store: string;
   readonly cluster: string;
   readonly children: readonly DevChild[];

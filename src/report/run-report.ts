@@ -1,6 +1,7 @@
 /** What a run did, for people: outcome, accuracy, time per stage, the loss, incidents, where everything lies. */
 import type { RunMetrics } from '../client/metrics.js';
 import type { FineTuneResult, Incident, RunState, StageState } from '../contract/messages.js';
+import { pathInStore } from '../storage/store-settings.js';
 import { duration, percent } from './numbers.js';
 import { markdownTable, type Row, textTable } from './table.js';
 import { lossCurve, summariseTraining, trainingSentences, type TrainingSummary } from './training.js';
@@ -103,7 +104,7 @@ function lines({
   store,
   page,
 }: RunFacts): readonly (readonly [string, string])[] {
-  const at = (path: string): string => (store === undefined ? path : `${store.replace(/\/$/, '')}/${path}`);
+  const at = (path: string): string => (store === undefined ? path : pathInStore(store, path));
   const whole = wholeTime(state.stages);
   const found: (readonly [string, string])[] = [];
   if (message !== undefined) found.push(['why', message]);

@@ -2,9 +2,10 @@
 
 /**
  * `NotFound` no such object or source, `Conflict` the name is taken by other bytes, `DigestMismatch` bytes are not those that were
- * promised, `Unavailable` could succeed later with the same input, `KeyInvalid` a name or address that is never accepted.
+ * promised, `Unavailable` could succeed later with the same input, `KeyInvalid` a name or address that is never accepted,
+ * `CannotFence` the store lets a second writer replace an object.
  */
-export type StoreErrorCode = 'NotFound' | 'Conflict' | 'DigestMismatch' | 'Unavailable' | 'KeyInvalid';
+export type StoreErrorCode = 'NotFound' | 'Conflict' | 'DigestMismatch' | 'Unavailable' | 'KeyInvalid' | 'CannotFence';
 
 export class StoreError extends Error {
   override readonly name = 'StoreError';

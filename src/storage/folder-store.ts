@@ -33,6 +33,8 @@ const readBytes = 1024 * 1024;
 
 export class FolderStore implements ObjectStore {
   readonly url: string;
+  /** A few megabytes each. */
+  readonly parallelFiles = 4;
   readonly #root: FolderRoot;
 
   /** Touches nothing yet; the first call creates the folder if need be and sweeps old temporary files. */

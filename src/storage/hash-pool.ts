@@ -19,13 +19,26 @@ export interface GrowingHash {
   cancel(): void;
 }
 
+/** Bytes that are hashed while they pass through memory. */
+export interface ByteHash {
+  /**
+   * Hashes the first `length` bytes, which must not change until then. Answers their own SHA-256 too if `own`, else an empty text.
+   * Calls count in their order.
+   */
+  update(bytes: SharedArrayBuffer, length: number, own: boolean): Promise<string>;
+  finish(): Promise<FileDigest>;
+  /** Ends the work; harmless after `finish`. */
+  cancel(): void;
+}
+
 /** More threads than this gain nothing: one thread hashes about as fast as a good disk reads. */
 const maxThreads = 4;
 
 interface Job {
   readonly path: string;
-  readonly thread: Thread;
   readonly onProgress: ((bytesDone: number) => void) | undefined;
+  /** Bytes that were handed over and are not answered yet, in order. */
+  readonly updates: { readonly resolve: (own: string) => void; readonly reject: (error: unknown) => void }[];
   readonly resolve: (digest: FileDigest) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -38,6 +51,7 @@ interface Thread {
 interface Answer {
   readonly id: number;
   readonly bytesDone?: number;
+  readonly hashed?: string;
   readonly digest?: FileDigest;
   readonly error?: { readonly code?: string; readonly message: string };
 }
@@ -47,15 +61,7 @@ let lastId = 0;
 
 /** Starts hashing `path`, which must exist. Callers bound how many files they hash at once; each one costs a file descriptor. */
 export function startHash(path: string, onProgress?: (bytesDone: number) => void): GrowingHash {
-  const id = ++lastId;
-  const thread = idlestThread();
-  const digest = new Promise<FileDigest>((resolve, reject) => {
-    thread.jobs.set(id, { path, thread, onProgress, resolve, reject });
-  });
-  // Whoever never calls `finish` (its transfer failed first) must not cause an unhandled rejection.
-  digest.catch(() => undefined);
-  // A thread keeps the process alive only while it has work.
-  thread.worker.ref();
+  const { id, thread, digest, cancel } = openJob(path, onProgress);
   thread.worker.postMessage({ type: 'start', id, path, availableBytes: 0, finishing: false });
   return {
     advance: (availableBytes) => {
@@ -65,13 +71,63 @@ export function startHash(path: string, onProgress?: (bytesDone: number) => void
       thread.worker.postMessage({ type: 'finish', id, availableBytes: totalBytes });
       return digest;
     },
-    cancel: () => {
-      const job = forget(thread, id);
-      if (job === undefined) return;
-      thread.worker.postMessage({ type: 'cancel', id });
-      job.reject(new Error(`Hashing ${path} was cancelled.`));
-    },
+    cancel,
   };
+}
+
+/** Starts hashing bytes that the caller hands over in shared memory. `what` names them in messages. */
+export function startByteHash(what: string): ByteHash {
+  const { id, thread, updates, digest, cancel } = openJob(what, undefined);
+  thread.worker.postMessage({ type: 'start-bytes', id });
+  return {
+    update: (bytes, length, own) =>
+      new Promise((resolve, reject) => {
+        if (!thread.jobs.has(id)) {
+          reject(new StoreError('Unavailable', `Hashing ${what} has stopped; try again.`));
+          return;
+        }
+        updates.push({ resolve, reject });
+        thread.worker.postMessage({ type: 'bytes', id, bytes, length, own });
+      }),
+    finish: () => {
+      thread.worker.postMessage({ type: 'finish-bytes', id });
+      return digest;
+    },
+    cancel,
+  };
+}
+
+interface OpenJob {
+  readonly id: number;
+  readonly thread: Thread;
+  readonly updates: Job['updates'];
+  readonly digest: Promise<FileDigest>;
+  readonly cancel: () => void;
+}
+
+function openJob(path: string, onProgress: ((bytesDone: number) => void) | undefined): OpenJob {
+  const id = ++lastId;
+  const thread = idlestThread();
+  const updates: Job['updates'] = [];
+  const digest = new Promise<FileDigest>((resolve, reject) => {
+    thread.jobs.set(id, { path, onProgress, updates, resolve, reject });
+  });
+  // Whoever never calls `finish` (its transfer failed first) must not cause an unhandled rejection.
+  digest.catch(() => undefined);
+  // A thread keeps the process alive only while it has work.
+  thread.worker.ref();
+  const cancel = (): void => {
+    const job = forget(thread, id);
+    if (job === undefined) return;
+    thread.worker.postMessage({ type: 'cancel', id });
+    rejectAll(job, new Error(`Hashing ${path} was cancelled.`));
+  };
+  return { id, thread, updates, digest, cancel };
+}
+
+function rejectAll(job: Job, error: unknown): void {
+  for (const update of job.updates.splice(0)) update.reject(error);
+  job.reject(error);
 }
 
 function idlestThread(): Thread {
@@ -98,7 +154,11 @@ function openThread(): Thread {
   return thread;
 }
 
-function onAnswer(thread: Thread, { id, bytesDone, digest, error }: Answer): void {
+function onAnswer(thread: Thread, { id, bytesDone, hashed, digest, error }: Answer): void {
+  if (hashed !== undefined) {
+    thread.jobs.get(id)?.updates.shift()?.resolve(hashed);
+    return;
+  }
   if (bytesDone !== undefined) {
     thread.jobs.get(id)?.onProgress?.(bytesDone);
     return;
@@ -125,6 +185,6 @@ function abandon(thread: Thread, cause: Error): void {
   threads.delete(thread);
   for (const [id, job] of [...thread.jobs]) {
     forget(thread, id);
-    job.reject(new StoreError('Unavailable', `Hashing ${job.path} stopped, ${cause.message}; try again.`, cause));
+    rejectAll(job, new StoreError('Unavailable', `Hashing ${job.path} stopped, ${cause.message}; try again.`, cause));
   }
 }

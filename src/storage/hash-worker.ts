@@ -15,9 +15,15 @@ let scheduled = false;
 
 parentPort.on('message', (message) => {
   if (message.type === 'start') start(message);
+  if (message.type === 'start-bytes') jobs.set(message.id, { hash: createHash('sha256'), position: 0 });
   const job = jobs.get(message.id);
   if (job === undefined) return;
   if (message.type === 'cancel') return end(message.id, job);
+  if (message.type === 'bytes') return hashBytes(message, job);
+  if (message.type === 'finish-bytes') {
+    parentPort.postMessage({ id: message.id, digest: { sha256: job.hash.digest('hex'), sizeBytes: job.position } });
+    return end(message.id, job);
+  }
   if (message.type === 'advance') job.availableBytes = message.availableBytes;
   if (message.type === 'finish') {
     job.availableBytes = message.availableBytes;
@@ -34,13 +40,21 @@ function start({ id, path, availableBytes, finishing }) {
   }
 }
 
+// Memory that the main thread shares with us: nothing is copied. Its own digest is asked for where the bytes travel on their own.
+function hashBytes({ id, bytes, length, own }, job) {
+  const view = new Uint8Array(bytes, 0, length);
+  job.hash.update(view);
+  job.position += length;
+  parentPort.postMessage({ id, hashed: own ? createHash('sha256').update(view).digest('hex') : '' });
+}
+
 function schedule() {
   if (scheduled) return;
   scheduled = true;
   setImmediate(() => {
     scheduled = false;
     let more = false;
-    for (const [id, job] of jobs) more = step(id, job) || more;
+    for (const [id, job] of jobs) if (job.fd !== undefined) more = step(id, job) || more;
     if (more) schedule();
   });
 }
@@ -72,6 +86,6 @@ function step(id, job) {
 
 function end(id, job) {
   jobs.delete(id);
-  closeSync(job.fd);
+  if (job.fd !== undefined) closeSync(job.fd);
 }
 `;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import pLimit from 'p-limit';
 import { StoreError, isErrno, storeErrorOf } from './errors.js';
-import { startHash } from './hash-pool.js';
+import { startByteHash, startHash } from './hash-pool.js';
 import type { FileDigest } from './hash-pool.js';
 
 export interface HashOptions {
@@ -57,6 +57,14 @@ async function hashInThread(path: string, { signal, onProgress }: HashOptions): 
   } finally {
     signal?.removeEventListener('abort', stop);
   }
+}
+
+/** SHA-256 (hex) of bytes in shared memory; large ones off the main thread. `what` names them in messages. */
+export async function sha256Shared(bytes: SharedArrayBuffer, what: string): Promise<string> {
+  if (bytes.byteLength <= inlineBytes) return sha256Hex(new Uint8Array(bytes));
+  const hash = startByteHash(what);
+  await hash.update(bytes, bytes.byteLength, false);
+  return (await hash.finish()).sha256;
 }
 
 export function sha256Hex(bytes: Uint8Array | string): string {

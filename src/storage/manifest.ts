@@ -14,7 +14,7 @@ import { runParallel } from './parallel.js';
 import { setProgress } from './set-progress.js';
 import type { SetTransferOptions } from './set-progress.js';
 
-/** Files moved at once: enough to fill a disk or a line, few enough to bound the memory at a few megabytes each. */
+/** Files of this machine that are read at once: enough to fill a disk, few enough to bound the memory at a few megabytes each. */
 export const parallelFiles = 4;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');

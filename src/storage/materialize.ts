@@ -122,7 +122,7 @@ async function getFiles(
   const isPart = ({ file }: { file: SetFile }): boolean => file.path.endsWith('.part');
   await runParallel(
     indexed.filter((item) => !isPart(item)),
-    parallelFiles,
+    store.parallelFiles,
     options.signal,
     get,
   );

@@ -36,6 +36,8 @@ export type CreateOutcome = 'created' | 'same' | 'different';
 /** All methods reject with StoreError: `KeyInvalid` for a key that breaks the rules of keys.ts, `Unavailable` if later may help. */
 export interface ObjectStore {
   readonly url: string;
+  /** Files that are best moved at once: enough to fill a disk or a line, few enough to bound the memory. */
+  readonly parallelFiles: number;
 
   /** Creates a small object, once for all time: of any number of racing writers exactly one gets `created`. Durable on return. */
   create(

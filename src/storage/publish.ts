@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { StoreError, isStoreError } from './errors.js';
 import { canonicalJson, sha256Hex } from './hashing.js';
-import { artifactRefOf, fileSetOf, parallelFiles, scanFolder } from './manifest.js';
+import { artifactRefOf, fileSetOf, scanFolder } from './manifest.js';
 import type { FileSet, FileSetRef } from './manifest.js';
 import type { FileTransferOptions, ObjectStore } from './object-store.js';
 import { runParallel } from './parallel.js';
@@ -72,7 +72,7 @@ async function putFiles(
 ): Promise<void> {
   const progress = setProgress(manifest.files, options.onProgress);
   const indexed = manifest.files.map((file, index) => ({ file, index }));
-  await runParallel(indexed, parallelFiles, options.signal, async ({ file, index }, signal) => {
+  await runParallel(indexed, store.parallelFiles, options.signal, async ({ file, index }, signal) => {
     const onProgress = ({ bytesDone }: { readonly bytesDone: number }): void => {
       progress.bytes(index, bytesDone);
     };

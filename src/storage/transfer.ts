@@ -2,9 +2,9 @@
 import { constants } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { ensureFolder, fileMode, syncFolder, writeAll, writeNewFile } from './disk.js';
-import { StoreError, isErrno, storeErrorOf } from './errors.js';
+import { StoreError, isErrno, isStoreError, storeErrorOf } from './errors.js';
 import { startHash } from './hash-pool.js';
 import type { FileDigest } from './hash-pool.js';
 import { inlineBytes, sha256File, sha256Hex } from './hashing.js';
@@ -19,17 +19,17 @@ export interface IncomingFile {
   readonly path: string;
   /** Where it lies until it is right; on the same file system. Default `<path>.part`. */
   readonly part?: string;
-  /** Opens the source at an offset in bytes. */
-  readonly openAt: (start: number) => Promise<Readable>;
+  /** The source's bytes from an offset on; they need be valid only until the next ones are asked for. */
+  readonly openAt: (start: number) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>;
 }
 
 /** Brings a file to `path`, by way of `<path>.part`, from where an earlier attempt stopped. Errors: DigestMismatch, those of `openAt`. */
 export async function receiveFile(file: IncomingFile, options: FileTransferOptions): Promise<void> {
   const { path } = file;
+  const part = file.part ?? `${path}.part`;
   try {
     if (await isThere(path, options)) return;
     await ensureFolder(dirname(path));
-    const part = file.part ?? `${path}.part`;
     if (options.sizeBytes <= inlineBytes) {
       await rm(part, { force: true });
       await writeNewFile(part, await readWhole(file, options));
@@ -41,13 +41,11 @@ export async function receiveFile(file: IncomingFile, options: FileTransferOptio
     let found = await fill(file, part, start, options);
     // A part may be of other content or damaged: its bytes are worth one fresh try, not a failure.
     if (!matches(found, options) && start > 0) found = await fill(file, part, 0, options);
-    if (!matches(found, options)) {
-      await rm(part, { force: true });
-      throw digestMismatch(file.what, options, found);
-    }
+    if (!matches(found, options)) throw digestMismatch(file.what, options, found);
     await rename(part, path);
     await syncFolder(dirname(path));
   } catch (error) {
+    if (isStoreError(error, 'DigestMismatch')) await rm(part, { force: true });
     options.signal?.throwIfAborted();
     throw storeErrorOf(error, `bring ${file.what} to ${path}`);
   }
@@ -61,7 +59,7 @@ export async function readWhole(
   const chunks: Uint8Array[] = [];
   let position = 0;
   for await (const chunk of readAll(await openAt(0), signal)) {
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
     position += chunk.byteLength;
     // A source that is longer than promised is wrong already: read no further.
     if (position > sizeBytes) break;
@@ -119,21 +117,27 @@ export async function fill(
 }
 
 /** Iterates a stream; an abort ends it at once, with the signal's reason. */
-export async function* readAll(stream: Readable, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+export async function* readAll(
+  stream: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const stop = (): void => {
     const reason: unknown = signal?.reason;
-    stream.destroy(reason instanceof Error ? reason : new Error(String(reason)));
+    if (stream instanceof Readable) stream.destroy(reason instanceof Error ? reason : new Error(String(reason)));
   };
   signal?.addEventListener('abort', stop);
   try {
     signal?.throwIfAborted();
-    for await (const chunk of stream) yield chunk as Uint8Array;
+    for await (const chunk of stream) {
+      signal?.throwIfAborted();
+      yield chunk;
+    }
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
   } finally {
     signal?.removeEventListener('abort', stop);
-    stream.destroy();
+    if (stream instanceof Readable) stream.destroy();
   }
 }
 

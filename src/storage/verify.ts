@@ -1,5 +1,5 @@
 /** Proves that the store still holds a file set, by reading every byte of it. */
-import { parallelFiles, readManifest } from './manifest.js';
+import { readManifest } from './manifest.js';
 import type { FileSetRef, SetFile } from './manifest.js';
 import type { ObjectStore } from './object-store.js';
 import { runParallel } from './parallel.js';
@@ -21,7 +21,7 @@ export async function verifyFileSet(
   const manifest = await readManifest(store, ref);
   const progress = setProgress(manifest.files, options.onProgress);
   const indexed = manifest.files.map((file, index) => ({ file, index }));
-  const problems = await runParallel(indexed, parallelFiles, options.signal, async ({ file, index }, signal) => {
+  const problems = await runParallel(indexed, store.parallelFiles, options.signal, async ({ file, index }, signal) => {
     const onProgress = ({ bytesDone }: { readonly bytesDone: number }): void => {
       progress.bytes(index, bytesDone);
     };

@@ -13,9 +13,11 @@ import type { HostFacts } from '../plan/hosts.js';
 import { takeAgentLock } from '../process/host-lock.js';
 import { inheritedEnvironment } from '../process/marker.js';
 import { bootId } from '../process/proc.js';
+import type { ObjectStore } from '../storage/object-store.js';
+import { openStoreToWrite } from '../storage/open-store.js';
 import type { AgentConfig } from './config.js';
 import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
-import { connect, installRuntime, openStore } from './runtime.js';
+import { connect, installRuntime } from './runtime.js';
 
 /** Shipped with the agent: `trainer/` beside `dist/`. */
 const TOOLS_HOME = fileURLToPath(new URL('../../trainer', import.meta.url));
@@ -35,11 +37,12 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
   if (lock.kind === 'busy') throw new AgentRefusedError(lock.message);
   try {
     installRuntime();
+    const store = await openStoreToWrite(config.store);
     const { connection, client } = await connect(config.temporal);
     try {
       const facts = await factsOf(config, version);
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
-      const workers = await createWorkers(config, facts, connection, client);
+      const workers = await createWorkers(config, facts, store, connection, client);
       // Another agent may hold the host from then on, so this one ends; trainers live on.
       lock.lock.lost.addEventListener('abort', () => {
         for (const worker of workers) worker.shutdown();
@@ -57,6 +60,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
 async function createWorkers(
   config: AgentConfig,
   facts: HostFacts,
+  store: ObjectStore,
   connection: NativeConnection,
   client: Client,
 ): Promise<readonly Worker[]> {
@@ -64,7 +68,7 @@ async function createWorkers(
     cluster: config.cluster,
     facts,
     client,
-    store: openStore(config.store),
+    store,
     workRoot: config.workRoot,
     runtimeBin: config.runtimeBin,
     trainerHome: config.trainerHome,

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { StoreShape } from '../storage/store-settings.js';
 
 const clusterName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'must be 1 to 41 of a-z, 0-9 and dash');
 const hostName = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9.-]{0,100}$/, 'must be a host name');
@@ -11,14 +12,11 @@ const Temporal = z.strictObject({
   address: z.string().min(1).describe('host:port of the Temporal server'),
   namespace: z.string().min(1).default('default'),
 });
-const Store = z.strictObject({
-  folder: z.string().min(1).describe('A folder that every process of the cluster sees.'),
-});
 
 export const ControlConfig = z.strictObject({
   cluster: clusterName,
   temporal: Temporal,
-  store: Store,
+  store: StoreShape,
   timing: z
     .strictObject({
       heartbeatSeconds: seconds.default(20),
@@ -38,7 +36,7 @@ export const AgentConfig = z.strictObject({
   runtimeBin: z.string().min(1).describe('The folder with python, torchrun and mm-convert.'),
   trainerHome: z.string().min(1).describe("The folder with the trainer's entry scripts."),
   temporal: Temporal,
-  store: Store,
+  store: StoreShape,
   leaseTtlSeconds: seconds.default(600).describe('How long a trainer lives without an answered heartbeat.'),
   graceSeconds: seconds.default(60).describe('How long a trainer that is asked to stop may take to save.'),
 });

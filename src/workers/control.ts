@@ -3,8 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { createControlActivities } from '../activities/control/index.js';
 import { controlQueue } from '../contract/names.js';
+import { openStoreToWrite } from '../storage/open-store.js';
 import type { ControlConfig } from './config.js';
-import { connect, installRuntime, openStore } from './runtime.js';
+import { connect, installRuntime } from './runtime.js';
 
 /** Made by `npm run build`; bundling at each start would take seconds and 130 MB more. */
 const WORKFLOW_BUNDLE = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
@@ -12,8 +13,8 @@ const WORKFLOW_BUNDLE = fileURLToPath(new URL('../workflow-bundle.js', import.me
 /** Resolves when the worker has been asked to end and has. */
 export async function runControlWorker(config: ControlConfig): Promise<void> {
   installRuntime();
+  const store = await openStoreToWrite(config.store);
   const { connection, client } = await connect(config.temporal);
-  const store = openStore(config.store);
   const { namespace } = config.temporal;
   try {
     const worker = await Worker.create({

@@ -1,8 +1,6 @@
-/** What both processes share: the SDK's runtime, the connection, the store. */
+/** What both processes share: the SDK's runtime and the connection. */
 import { Client } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
-import { FolderStore } from '../storage/folder-store.js';
-import type { ObjectStore } from '../storage/object-store.js';
 
 /** Liveness of hosts is judged by these beats: `SILENT_AFTER_MS` in activities/control/live-agents.ts is 2.5 of them. */
 const WORKER_HEARTBEAT = '5 seconds';
@@ -32,8 +30,4 @@ export async function connect({
 }): Promise<Connected> {
   const connection = await NativeConnection.connect({ address });
   return { connection, client: new Client({ connection, namespace }) };
-}
-
-export function openStore({ folder }: { readonly folder: string }): ObjectStore {
-  return new FolderStore(folder);
 }

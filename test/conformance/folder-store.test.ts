@@ -9,7 +9,7 @@ import { objectStoreSuite } from './object-store.suite.js';
 
 objectStoreSuite('folder store', async () => {
   const folder = join(await scratchFolder(), 'store');
-  return { store: new FolderStore(folder), address: { kind: 'folder', folder } };
+  return { store: new FolderStore(folder), address: { folder }, bufferBytes: 16 * 1024 * 1024 };
 });
 
 test('no key and no listing leads through a link, out of the store or within it', async () => {

@@ -9,6 +9,9 @@ import { execa } from 'execa';
 import { readDevState, type DevState } from '../../src/client/dev-state.js';
 import { Anneal } from '../../src/client/index.js';
 import { FolderStore } from '../../src/storage/folder-store.js';
+import type { ObjectStore } from '../../src/storage/object-store.js';
+import { openStore } from '../../src/storage/open-store.js';
+import { parseStoreAddress } from '../../src/storage/store-settings.js';
 import { processesOf } from './folder-processes.mjs';
 import { REPOSITORY } from './small-run.js';
 import { freePort, TEMPORAL_CLI } from './temporal.js';
@@ -49,16 +52,16 @@ export class DevCluster {
   }
 
   /** Resolves when the server answers and all agents are known to the pool. */
-  static async start({ agents }: { readonly agents: number }): Promise<DevCluster> {
+  static async start({ agents, store }: { readonly agents: number; readonly store?: 's3' }): Promise<DevCluster> {
     const root = await realpath(await mkdtemp(join(tmpdir(), 'anneal-e2e-')));
     const guard = startGuard(root);
     try {
-      const start = await devStarter(root, agents);
+      const start = await devStarter(root, agents, store);
       const dev = start();
       const anneal = await until('the server of the dev cluster answers', START_LIMIT_MS, () => {
         if (hasEnded(dev)) throw new Error(`"anneal dev" has ended: ${readFileSync(join(root, 'dev.log'), 'utf8')}`);
         const state = readDevState(stateOf(root));
-        if (state === undefined || state.children.length < agents + 2) return undefined;
+        if (state === undefined || state.children.length < agents + (store === undefined ? 2 : 3)) return undefined;
         return Anneal.connect({ stateDir: stateOf(root) }).catch(() => undefined);
       });
       const cluster = new DevCluster({ root, anneal, start, dev, guard });
@@ -80,6 +83,11 @@ export class DevCluster {
 
   get store(): FolderStore {
     return new FolderStore(this.storeFolder);
+  }
+
+  /** The store, of whatever kind it is. */
+  openStore(): Promise<ObjectStore> {
+    return openStore(parseStoreAddress(this.state.store));
   }
 
   get state(): DevState {
@@ -176,9 +184,10 @@ const stateOf = (root: string): string => join(root, 'state');
 const holdFile = (root: string): string => join(root, 'hold-server');
 
 /** The command with which this cluster's dev is started, each time on the same folder and port. */
-async function devStarter(root: string, agents: number): Promise<() => ChildProcess> {
+async function devStarter(root: string, agents: number, store: 's3' | undefined): Promise<() => ChildProcess> {
   const port = await freePort();
   const args = [COMMAND, 'dev', '--state-dir', stateOf(root), '--agents', String(agents), '--port', String(port)];
+  if (store !== undefined) args.push('--store', store);
   const env = { ...cleanEnvironment(), TEMPORAL_CLI_PATH: await holdableServer(root) };
   return () => {
     const log = openSync(join(root, 'dev.log'), 'a');

@@ -24,7 +24,7 @@ export async function tsProgram(entry: string): Promise<TsProgram> {
   const seen = new Set([resolve(repository, entry)]);
   for (const path of seen) {
     const text = await readFile(path, 'utf8');
-    for (const imported of ts.preProcessFile(text).importedFiles) {
+    for (const imported of ts.preProcessFile(text, true, true).importedFiles) {
       if (imported.fileName.startsWith('.'))
         seen.add(resolve(dirname(path), imported.fileName.replace(/\.js$/, '.ts')));
     }

@@ -17,6 +17,7 @@ import { follow } from './watch.js';
 export interface DemoFlags {
   readonly fresh?: boolean;
   readonly stateDir: string;
+  readonly store?: string;
   readonly port: number;
 }
 

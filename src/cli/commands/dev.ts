@@ -8,6 +8,7 @@ import { note, print } from '../output.js';
 export interface DevFlags {
   readonly agents: number;
   readonly stateDir: string;
+  readonly store?: string;
   readonly port: number;
   readonly fresh?: boolean;
 }

@@ -2,6 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { CommandError, EXIT_CODES } from '../exit-codes.js';
 import { packageVersion } from '../package-root.js';
+import type { StoreSettings } from '../../storage/store-settings.js';
 import { AgentConfig, ControlConfig, readConfig } from '../../workers/config.js';
 
 interface ConfigFlags {
@@ -29,8 +30,10 @@ export async function agent({ config: file }: ConfigFlags): Promise<number> {
 }
 
 /** Relative paths in a settings file are relative to it, not to whoever starts the process. */
-function inFolderOf(file: string, { folder }: { readonly folder: string }): { folder: string } {
-  return { folder: resolve(dirname(file), folder) };
+function inFolderOf(file: string, { folder, s3 }: StoreSettings): StoreSettings {
+  const at = (path: string): string => resolve(dirname(file), path);
+  if (s3 === undefined) return { folder: at(folder ?? '') };
+  return { s3: { ...s3, ...(s3.credentialsFile === undefined ? {} : { credentialsFile: at(s3.credentialsFile) }) } };
 }
 
 /** A settings file that cannot work is the user's to put right, like a refused spec. */

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { StoreSettings } from '../../storage/store-settings.js';
 import { COMMAND_FILE, PACKAGE_ROOT } from '../package-root.js';
 import type { KeptSpec } from './kept-process.js';
 import { DEV_NAMESPACE } from './temporal-server.js';
@@ -14,10 +15,9 @@ export interface DevLayout {
   readonly folder: string;
   readonly address: string;
   readonly agents: number;
+  readonly store: StoreSettings;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
-
-export const storeOf = (folder: string): string => join(folder, 'store');
 
 /** host-a, host-b, ... host-z, host-27, ... */
 export function hostName(index: number): string {
@@ -25,11 +25,11 @@ export function hostName(index: number): string {
 }
 
 /** Writes the files and returns the processes to keep: one control worker, and the agents. */
-export async function workersOf({ folder, address, agents, env }: DevLayout): Promise<readonly KeptSpec[]> {
+export async function workersOf({ folder, address, agents, store, env }: DevLayout): Promise<readonly KeptSpec[]> {
   const shared = {
     cluster: DEV_CLUSTER,
     temporal: { address, namespace: DEV_NAMESPACE },
-    store: { folder: storeOf(folder) },
+    store,
   };
   const kept = (name: string, command: 'worker' | 'agent', config: string): KeptSpec => ({
     name,

@@ -5,10 +5,14 @@ import { type DevState, readDevState } from '../../client/dev-state.js';
 import { takeAgentLock } from '../../process/host-lock.js';
 import { readProcess } from '../../process/proc.js';
 import { CommandError } from '../exit-codes.js';
-import { DEV_CLUSTER, storeOf, workersOf } from './configs.js';
+import { openStoreToWrite } from '../../storage/open-store.js';
+import { formatStoreAddress } from '../../storage/store-settings.js';
+import { DEV_CLUSTER, workersOf } from './configs.js';
+import { devStore, refuseOtherStore, refuseToEmpty, STORE_FOLDER } from './dev-store.js';
 import { KeptProcess, type KeptSpec } from './kept-process.js';
 import { DEV_VARIABLE, devChildren, endAll, hostWork } from './leftovers.js';
 import { findPorts, LOOPBACK } from './ports.js';
+import { S3_FOLDER, waitForS3 } from './s3-server.js';
 import { writeDevState } from './state-file.js';
 import { findTemporalCli } from './temporal-cli.js';
 import { DEV_NAMESPACE, temporalServer, waitForServer } from './temporal-server.js';
@@ -19,6 +23,8 @@ export interface DevOptions {
   readonly agents: number;
   /** The first port that is tried for Temporal; its UI is 1000 above. */
   readonly port: number;
+  /** `s3` for an S3 server of its own, or a store's address; left out, a folder in the state folder. */
+  readonly store?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly say: (line: string) => void;
   /** Forget all runs and results of this state folder first. */
@@ -38,7 +44,7 @@ export class Dev {
   readonly state: DevState;
   readonly failed: AbortSignal;
   readonly #folder: string;
-  readonly #server: KeptProcess;
+  readonly #servers: readonly KeptProcess[];
   readonly #workers: readonly KeptProcess[];
   readonly #release: () => Promise<void>;
 
@@ -46,23 +52,23 @@ export class Dev {
     state: DevState;
     failed: AbortSignal;
     folder: string;
-    server: KeptProcess;
+    servers: readonly KeptProcess[];
     workers: readonly KeptProcess[];
     release: () => Promise<void>;
   }) {
     this.state = parts.state;
     this.failed = parts.failed;
     this.#folder = parts.folder;
-    this.#server = parts.server;
+    this.#servers = parts.servers;
     this.#workers = parts.workers;
     this.#release = parts.release;
   }
 
-  /** Ends everything: agents, then what they had running, then the server. Returns what could not be ended. */
+  /** Ends everything: agents, then what they had running, then the servers. Returns what could not be ended. */
   async stop(): Promise<readonly string[]> {
     await Promise.all(this.#workers.map((worker) => worker.stop(STOP_GRACE_MS)));
     const left = await endAll(() => hostWork(this.#folder), 0);
-    await this.#server.stop(SERVER_GRACE_MS);
+    await Promise.all(this.#servers.map((server) => server.stop(SERVER_GRACE_MS)));
     writeDevState(this.#folder, { ...this.state, children: [] });
     await this.#release();
     return left.map(({ pid, command }) => `${String(pid)} (${command})`);
@@ -70,7 +76,7 @@ export class Dev {
 
   /** The second Ctrl-C: SIGKILL to all, now. */
   async kill(): Promise<void> {
-    for (const kept of [...this.#workers, this.#server]) kept.kill();
+    for (const kept of [...this.#workers, ...this.#servers]) kept.kill();
     await endAll(() => [...devChildren(this.#folder, this.state), ...hostWork(this.#folder)], 0);
   }
 }
@@ -82,7 +88,10 @@ export async function startDev(options: DevOptions): Promise<Dev> {
   const started: KeptProcess[] = [];
   try {
     await endLeftovers(folder, options);
-    if (options.fresh === true) await forget(folder);
+    if (options.fresh === true) {
+      refuseToEmpty(options.store);
+      await forget(folder);
+    }
     return await startAll(folder, options, started, release);
   } catch (error) {
     for (const kept of started.toReversed()) await kept.stop(SERVER_GRACE_MS);
@@ -120,7 +129,7 @@ async function endLeftovers(folder: string, { say }: DevOptions): Promise<void> 
 /** Only what a dev makes itself, by name: the folder may be a mistyped one. */
 async function forget(folder: string): Promise<void> {
   await endAll(() => hostWork(folder), 0);
-  const made = ['store', 'hosts', 'temporal.db', 'temporal.db-wal', 'temporal.db-shm'];
+  const made = [STORE_FOLDER, S3_FOLDER, 'hosts', 'temporal.db', 'temporal.db-wal', 'temporal.db-shm'];
   await Promise.all(made.map((name) => rm(join(folder, name), { recursive: true, force: true })));
 }
 
@@ -158,18 +167,28 @@ async function startAll(
   if (ports.service !== options.port)
     say(`Port ${String(options.port)} or ${String(options.port + 1000)} is busy; ${String(ports.service)} is taken.`);
   const address = `${LOOPBACK}:${String(ports.service)}`;
+  const store = await devStore(options.store, { folder, env, lookIn: options.env });
+  if (options.fresh !== true) refuseOtherStore(readDevState(folder), store.settings);
   const fixed = {
     address,
     uiUrl: `http://${LOOPBACK}:${String(ports.ui)}`,
     namespace: DEV_NAMESPACE,
-    store: storeOf(folder),
+    store: formatStoreAddress(store.settings),
     cluster: DEV_CLUSTER,
   };
   state = { pid: process.pid, startTicks: String(own?.start ?? 0), ...fixed, children: [] };
-  const server = keep(temporalServer({ program, folder, ports, env }));
-  await waitForServer(address, AbortSignal.any([signal, failed.signal]));
-  const workers = (await workersOf({ folder, address, agents: options.agents, env })).map(keep);
-  return new Dev({ state, failed: failed.signal, folder, server, workers, release });
+  const ready = AbortSignal.any([signal, failed.signal]);
+  const specs = [
+    temporalServer({ program, folder, ports, env }),
+    ...(store.server === undefined ? [] : [store.server]),
+  ];
+  const servers = specs.map(keep);
+  await waitForServer(address, ready);
+  if (store.server !== undefined) await waitForS3(store.settings.s3, ready);
+  // Said here, and not by every worker in its own log.
+  await openStoreToWrite(store.settings);
+  const workers = (await workersOf({ folder, address, agents: options.agents, store: store.settings, env })).map(keep);
+  return new Dev({ state, failed: failed.signal, folder, servers, workers, release });
 }
 
 /** Marked, so that the next start finds what we leave; and without settings that would send the children to another server. */

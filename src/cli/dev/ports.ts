@@ -25,6 +25,12 @@ export async function findPorts(wished: number): Promise<PortPair> {
   );
 }
 
+/** The first port from `wished` on that could be bound a moment ago. */
+export async function findPort(wished: number): Promise<number> {
+  for (let port = wished; port < wished + MAX_TRIES; port += 1) if (await canBind(port)) return port;
+  throw new CommandError('failed', `No port from ${String(wished)} to ${String(wished + MAX_TRIES - 1)} is free.`);
+}
+
 export async function canBind(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();

@@ -2,7 +2,7 @@
 import { openStore } from './open-store.js';
 
 const [address = '', sizeBytes = ''] = process.argv.slice(2);
-const store = openStore(address);
+const store = await openStore(address);
 const body = Buffer.alloc(Number(sizeBytes), 7);
 for (let number = 1; number <= 100_000; number++) {
   await store.create(`many/${number}`, body);

@@ -1,14 +1,8 @@
 /** Opens in a child process the store that a test has named on its command line. */
-import { FolderStore } from '../../../src/storage/folder-store.js';
+import { openStore as openStoreOf } from '../../../src/storage/open-store.js';
 import type { ObjectStore } from '../../../src/storage/object-store.js';
+import type { StoreSettings } from '../../../src/storage/store-settings.js';
 
-/** A store as plain data, so that another process can open it. */
-export interface StoreAddress {
-  readonly kind: 'folder';
-  readonly folder: string;
-}
-
-export function openStore(text: string): ObjectStore {
-  const address = JSON.parse(text) as StoreAddress;
-  return new FolderStore(address.folder);
+export function openStore(text: string): Promise<ObjectStore> {
+  return openStoreOf(JSON.parse(text) as StoreSettings);
 }

@@ -3,7 +3,8 @@ import { openStore } from './open-store.js';
 
 const [address = '', key = '', path = '', sha256 = '', sizeBytes = ''] = process.argv.slice(2);
 let announced = false;
-await openStore(address).putFile(key, path, {
+const store = await openStore(address);
+await store.putFile(key, path, {
   sha256,
   sizeBytes: Number(sizeBytes),
   onProgress: ({ bytesDone, bytesTotal }) => {

