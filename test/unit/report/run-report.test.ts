@@ -1,7 +1,7 @@
 /** The report of a run, as text and as Markdown. */
 import { describe, expect, test } from 'vitest';
 import { duration } from '../../../src/report/numbers.js';
-import { markdownReport, type RunFacts, textReport } from '../../../src/report/run-report.js';
+import { jsonReport, markdownReport, type RunFacts, textReport } from '../../../src/report/run-report.js';
 import { markdownTable } from '../../../src/report/table.js';
 
 const facts: RunFacts = {
@@ -43,6 +43,46 @@ const facts: RunFacts = {
     },
   ],
 };
+
+const metrics: NonNullable<RunFacts['metrics']> = {
+  key: 'runs/digits-1/metrics.jsonl',
+  rows: [1, 2, 3, 4].map((iteration) => ({
+    ...{ generation: iteration < 4 ? 1 : 2, iteration: Math.min(iteration, 3), loss: 3 - iteration / 2, gradNorm: 1 },
+    ...{ learningRate: 0.003, consumedSamples: iteration * 64, seconds: 0.5, at: 0 },
+    ...(iteration === 3 ? { rolledBackBy: 2 } : {}),
+  })),
+};
+
+describe('the training in a report', () => {
+  test('is its losses, its speed, what was rolled back, the curve, and where the record lies', () => {
+    const report = textReport({ ...facts, metrics });
+    expect(report).toMatch(/^training +3 iterations, loss 2\.500 at 1 and 1\.000 at 3, \d+ samples\/s$/m);
+    expect(report).toMatch(/^rolled back +1 iterations of generation 1$/m);
+    expect(report).toMatch(/^loss record +\/state\/store\/runs\/digits-1\/metrics\.jsonl$/m);
+    expect(report).toMatch(/\n\nLoss:\n +2\.500 \|█\n[^]*\n +\^g2\n +1 3\n/);
+    expect(markdownReport({ ...facts, metrics })).toMatch(/\n## Loss\n\n```\n +2\.500 \|█\n[^]*\n```\n/);
+  });
+
+  test('of a run that has reused it is the name of the run that trained', () => {
+    const report = textReport({ ...facts, metrics: { rows: [], trainedBy: 'digits-0' } });
+    expect(report).toMatch(/^training +that of run digits-0: anneal metrics digits-0$/m);
+    expect(report).not.toContain('Loss:');
+  });
+
+  test('that cannot be read takes nothing else from the report', () => {
+    const report = textReport({ ...facts, metricsTrouble: 'The store does not answer.' });
+    expect(report).toMatch(/^training +not known: The store does not answer\.$/m);
+    expect(report).toContain('weights      abc');
+  });
+
+  test('is a summary for a program, without the iterations', () => {
+    expect(jsonReport({ ...facts, metrics })).toMatchObject({
+      training: { iterations: 3, last: { iteration: 3, loss: 1 } },
+    });
+    expect(jsonReport({ ...facts, metrics })).not.toHaveProperty('metrics');
+    expect(jsonReport(facts)).toEqual(facts);
+  });
+});
 
 describe('textReport', () => {
   const report = textReport(facts);
