@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from time import time
 
 import pytest
 from support import COLOURS, Job, alive, dist_config, model_json, run, wait_until
@@ -111,6 +112,9 @@ def test_the_task_is_learned(tmp_path: Path, task: Path) -> None:
     # Four colours guessed blindly cost ln 4 = 1.39 on the answer token and next to nothing on the end: 0.7 a token.
     assert sum(losses[-5:]) / 5 < 0.35
     assert result.metrics[-1]['consumed_samples'] == 960
+    ended = [line['time'] for line in result.metrics]
+    assert ended == sorted(ended)
+    assert abs(ended[-1] - time()) < 60
 
 
 def test_every_epoch_is_a_permutation_that_only_its_number_decides(task: Path) -> None:
