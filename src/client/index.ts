@@ -36,7 +36,7 @@ export type { RunEvent, Snapshot } from './events.js';
 export type { IterationMetrics } from '../plan/metrics.js';
 export type { RunMetrics } from './metrics.js';
 export type { Promotion } from '../plan/promotions.js';
-export { listModels, promotionsOf, type ModelListing } from './models.js';
+export type { ModelListing } from './models.js';
 export type { RetrainListing } from './retrain-list.js';
 export type { RunListing } from './run-list.js';
 export type { RunHandle, StartOptions } from './runs.js';
@@ -74,7 +74,7 @@ export class Anneal {
     this.place = place;
     this.runs = new Runs(client, place);
     this.schedules = new Schedules(client, place.cluster);
-    this.models = new Models(client, place.cluster);
+    this.models = new Models(client, place);
     this.hosts = { list: () => listHosts(client, place.cluster) };
   }
 

@@ -9,14 +9,16 @@ import { MODELS_PREFIX, promotionPrefix } from '../contract/store-keys.js';
 import type { Promotion, PromotionFact } from '../plan/promotions.js';
 import { readFacts } from '../storage/facts.js';
 import type { ObjectStore } from '../storage/object-store.js';
+import type { Place } from './connect.js';
 import { ChoiceRefusedError, ModelNotFoundError, ServerUnreachableError } from './errors.js';
+import { openStore } from './store.js';
 
 export interface ModelListing {
   readonly name: string;
   readonly current: Promotion;
 }
 
-/** Models of a store with what is current, by name. Needs no server. */
+/** For those who have a store and need no server. */
 export async function listModels(store: ObjectStore): Promise<readonly ModelListing[]> {
   const names = new Set<string>();
   for await (const { key } of store.list(MODELS_PREFIX)) names.add(key.slice(MODELS_PREFIX.length).split('/')[0] ?? '');
@@ -28,7 +30,7 @@ export async function listModels(store: ObjectStore): Promise<readonly ModelList
   );
 }
 
-/** All promotions of a model, oldest first: the last one is the current model. Throws ModelNotFoundError. Needs no server. */
+/** For those who have a store and need no server. Throws ModelNotFoundError. */
 export async function promotionsOf(store: ObjectStore, name: string): Promise<readonly Promotion[]> {
   const promotions = (await readFacts(store, promotionPrefix(name))).map(({ number, body }) => ({
     ...(body as PromotionFact),
@@ -46,11 +48,21 @@ const CHOICE_LIMIT_MS = 60_000;
 
 export class Models {
   readonly #client: Client;
-  readonly #cluster: string;
+  readonly #place: Pick<Place, 'cluster' | 'store'>;
 
-  constructor(client: Client, cluster: string) {
+  constructor(client: Client, place: Pick<Place, 'cluster' | 'store'>) {
     this.#client = client;
-    this.#cluster = cluster;
+    this.#place = place;
+  }
+
+  /** Models of the cluster's store with what is current, by name. */
+  async list(): Promise<readonly ModelListing[]> {
+    return listModels(await openStore(this.#place));
+  }
+
+  /** All promotions of a model, oldest first: the last one is the current model. Throws ModelNotFoundError. */
+  async show(name: string): Promise<readonly Promotion[]> {
+    return promotionsOf(await openStore(this.#place), name);
   }
 
   /** Makes the model that a run has published the current one, whatever its gate said. Throws ChoiceRefusedError. */
@@ -65,13 +77,14 @@ export class Models {
 
   async #choose(choice: PromotionChoice, why: string): Promise<ChosenPromotion> {
     const request = randomUUID();
-    const input: ChooseModelInput = { cluster: this.#cluster, request, choice, why };
+    const { cluster } = this.#place;
+    const input: ChooseModelInput = { cluster, request, choice, why };
     try {
       return await this.#client.workflow.execute<(input: ChooseModelInput) => Promise<ChosenPromotion>>(
         WORKFLOW_TYPES.chooseModel,
         {
           workflowId: choiceWorkflowId(request),
-          taskQueue: controlQueue(this.#cluster),
+          taskQueue: controlQueue(cluster),
           args: [input],
           workflowExecutionTimeout: CHOICE_LIMIT_MS,
           staticSummary: 'runId' in choice ? `promote run ${choice.runId}` : `roll ${choice.model} back`,
@@ -82,7 +95,7 @@ export class Models {
       if (error.cause instanceof ApplicationFailure && error.cause.type === 'ChoiceRefused')
         throw new ChoiceRefusedError(error.cause.message, { cause: error });
       throw new ServerUnreachableError(
-        `No control worker of cluster "${this.#cluster}" has written the choice within ${String(CHOICE_LIMIT_MS / 1000)} s. ` +
+        `No control worker of cluster "${cluster}" has written the choice within ${String(CHOICE_LIMIT_MS / 1000)} s. ` +
           'Start one with "anneal worker", or look whether its store is there; then ask again.',
         { cause: error },
       );

@@ -17,10 +17,10 @@ afterAll(() => server.stop());
 
 const folder = new URL('./golden/', import.meta.url);
 
-test.each(SCENARIOS)('records $name', async ({ name, behaviour }) => {
+test.each(SCENARIOS)('records $name', async ({ name, behaviour, drive }) => {
   const cluster = await FakeCluster.start(server.address, name, behaviour());
   try {
-    await cluster.run(name);
+    await (drive === undefined ? cluster.run(name) : drive(cluster, name));
     await mkdir(folder, { recursive: true });
     for (const [kind, workflowId] of workflowsOf(name, cluster.name)) {
       const history = await cluster.client.workflow.getHandle(workflowId).fetchHistory();

@@ -1,11 +1,19 @@
 /** What each golden history proves. The name is the file's; the workflow's ids are those that are kept from the scenario. */
 import { ApplicationFailure } from '@temporalio/activity';
-import { poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
-import type { Behaviour } from '../support/fake-cluster.js';
+import {
+  choiceWorkflowId,
+  poolWorkflowId,
+  retrainWorkflowId,
+  runWorkflowId,
+  trainWorkflowId,
+} from '../../src/contract/names.js';
+import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
 
 export interface Scenario {
   readonly name: string;
   readonly behaviour: () => Behaviour;
+  /** What happens; left out, one run to its end. */
+  readonly drive?: (cluster: FakeCluster, name: string) => Promise<unknown>;
 }
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -30,11 +38,30 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },
+  {
+    name: 'retrain-from-promoted',
+    behaviour: () => ({ model: { current: { number: 1, published: ref('promoted') } } }),
+    drive: async (cluster, name) => (await cluster.retrain(name, 'promoted')).result(),
+  },
+  {
+    name: 'retrain-skips',
+    behaviour: () => ({ model: { trainedBy: 'earlier' } }),
+    drive: async (cluster, name) => (await cluster.retrain(name)).result(),
+  },
+  {
+    name: 'model-chosen-by-hand',
+    behaviour: () => ({}),
+    drive: async (cluster, name) => (await cluster.choose(name)).result(),
+  },
 ];
 
 /** The workflows of a scenario whose histories are kept; a run that reuses everything has no gang. */
 export function workflowsOf(name: string, cluster: string): readonly (readonly [kind: string, workflowId: string])[] {
   const run = [['fine-tune', runWorkflowId(name)]] as const;
+  const retrain = [['retrain', retrainWorkflowId(name)]] as const;
   if (name === 'all-stages-reused') return run;
+  if (name === 'retrain-from-promoted') return [...retrain, ...run];
+  if (name === 'retrain-skips') return retrain;
+  if (name === 'model-chosen-by-hand') return [['choose-model', choiceWorkflowId(name)]];
   return [...run, ['train-gang', trainWorkflowId(name)], ['host-pool', poolWorkflowId(cluster)]];
 }

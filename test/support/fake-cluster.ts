@@ -10,10 +10,12 @@ import { createOpenRun } from '../../src/activities/control/open-run.js';
 import { createPromote } from '../../src/activities/control/promote.js';
 import { createRetrains } from '../../src/activities/control/retrains.js';
 import type {
+  ChosenPromotion,
   CompleteSave,
   ControlActivities,
   FileSetRef,
   IoActivities,
+  ModelLook,
   NpuActivities,
   RunOpening,
   StageInput,
@@ -22,8 +24,23 @@ import type {
   TrainRankInput,
   TrainRankResult,
 } from '../../src/contract/activities.js';
-import { WORKFLOW_TYPES, type FineTuneInput, type FineTuneResult } from '../../src/contract/messages.js';
-import { controlQueue, ioQueue, npuQueue, poolWorkflowId, runWorkflowId } from '../../src/contract/names.js';
+import {
+  WORKFLOW_TYPES,
+  type ChooseModelInput,
+  type FineTuneInput,
+  type FineTuneResult,
+  type RetrainInput,
+  type RetrainResult,
+} from '../../src/contract/messages.js';
+import {
+  choiceWorkflowId,
+  controlQueue,
+  ioQueue,
+  npuQueue,
+  poolWorkflowId,
+  retrainWorkflowId,
+  runWorkflowId,
+} from '../../src/contract/names.js';
 import type { HostFacts } from '../../src/plan/hosts.js';
 import type { RunFact } from '../../src/plan/run-log.js';
 import { parseSpec } from '../../src/spec/parse.js';
@@ -54,6 +71,8 @@ export interface Behaviour {
     stage: StageItem,
     input: Pick<StageInput, 'runId' | 'inputs'>,
   ) => Partial<StageResult> | undefined | Promise<Partial<StageResult> | undefined>;
+  /** Without a store: what a retrain finds of the model. */
+  readonly model?: Partial<ModelLook>;
   /** With a store, runs are opened and models are promoted in it by the real activities. */
   readonly store?: ObjectStore;
   /** No cache: every workflow task replays its whole history, so what does not replay fails here and not in production. */
@@ -67,8 +86,6 @@ export class FakeCluster {
   private readonly saves: (CompleteSave & { readonly runId: string; readonly generation: number })[] = [];
   readonly name: string;
   readonly client: Client;
-  /** The spec of the runs that `submit` starts. */
-  readonly spec = SPEC;
   private readonly workers: Worker[];
   private readonly running: Promise<void>[];
   private readonly connection: NativeConnection;
@@ -109,6 +126,27 @@ export class FakeCluster {
       taskQueue: controlQueue(this.name),
       args: [input],
     });
+  }
+
+  async retrain(name: string, from: RetrainInput['from'] = 'base') {
+    return this.client.workflow.start<(input: RetrainInput) => Promise<RetrainResult>>(WORKFLOW_TYPES.retrain, {
+      workflowId: retrainWorkflowId(name),
+      taskQueue: controlQueue(this.name),
+      args: [{ cluster: this.name, spec: SPEC, from }],
+    });
+  }
+
+  /** Rolls back by hand. */
+  async choose(request: string) {
+    const choice = { model: OPENING.publishAs, rollBackTo: null };
+    return this.client.workflow.start<(input: ChooseModelInput) => Promise<ChosenPromotion>>(
+      WORKFLOW_TYPES.chooseModel,
+      {
+        workflowId: choiceWorkflowId(request),
+        taskQueue: controlQueue(this.name),
+        args: [{ cluster: this.name, request, choice, why: 'by hand' }],
+      },
+    );
   }
 
   /** A save of every node is in the store. */
@@ -226,7 +264,7 @@ export class FakeCluster {
     };
   }
 
-  private models({ store }: Behaviour) {
+  private models({ store, model }: Behaviour) {
     if (store !== undefined) {
       const { timing } = OPENING;
       const deps = { cluster: this.name, namespace: 'default', client: this.client, store, timing };
@@ -237,12 +275,21 @@ export class FakeCluster {
         ...createRetrains(deps),
       };
     }
-    const needsStore = () => Promise.reject(ApplicationFailure.nonRetryable('This test has no store.'));
+    const specKey = 'specs/spec.json';
+    const data = { fingerprint: 'earlier', at: 0 };
+    const promotion = {
+      number: 3,
+      runId: 'earlier',
+      published: ref('earlier'),
+      weightsDigest: 'w',
+      accuracy: 0.9,
+      data,
+    };
     return {
-      choosePromotion: needsStore,
-      openRetrain: needsStore,
-      lookAtModel: needsStore,
-      recordRetrain: needsStore,
+      choosePromotion: () => Promise.resolve({ model: OPENING.publishAs, promotion }),
+      openRetrain: () => Promise.resolve({ runtime: OPENING.runtime, spec: 'spec', specKey }),
+      lookAtModel: () => Promise.resolve({ trainedBy: null, current: null, ...model }),
+      recordRetrain: () => Promise.resolve(),
     };
   }
 

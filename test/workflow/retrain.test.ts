@@ -1,15 +1,10 @@
 /** Retrains on a real server and a real store: what is skipped, what the gate compares, who wins a race, what a lost retrain costs. */
 import { join } from 'node:path';
 import { ApplicationFailure, Context } from '@temporalio/activity';
-import { WorkflowFailedError, type WorkflowHandleWithStartDetails } from '@temporalio/client';
+import { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import {
-  WORKFLOW_TYPES,
-  type FineTuneResult,
-  type RetrainInput,
-  type RetrainResult,
-} from '../../src/contract/messages.js';
-import { controlQueue, retrainWorkflowId, runWorkflowId } from '../../src/contract/names.js';
+import type { FineTuneResult, RetrainInput, RetrainResult } from '../../src/contract/messages.js';
+import { runWorkflowId } from '../../src/contract/names.js';
 import { promotionPrefix, retrainPrefix } from '../../src/contract/store-keys.js';
 import type { PromotionFact, RetrainFact } from '../../src/plan/promotions.js';
 import { readFacts } from '../../src/storage/facts.js';
@@ -55,15 +50,9 @@ async function start(accuracies: Accuracies, behaviour: Behaviour = {}): Promise
   fake = await FakeCluster.start(server.address, name, { store, result: judging(accuracies), ...behaviour });
 }
 
-type Retraining = WorkflowHandleWithStartDetails<(input: RetrainInput) => Promise<RetrainResult>>;
+type Retraining = Awaited<ReturnType<FakeCluster['retrain']>>;
 
-function begin(name: string, from: RetrainInput['from'] = 'base'): Promise<Retraining> {
-  return fake.client.workflow.start<(input: RetrainInput) => Promise<RetrainResult>>(WORKFLOW_TYPES.retrain, {
-    workflowId: retrainWorkflowId(own(name)),
-    taskQueue: controlQueue(fake.name),
-    args: [{ cluster: fake.name, spec: fake.spec, from }],
-  });
-}
+const begin = (name: string, from?: RetrainInput['from']): Promise<Retraining> => fake.retrain(own(name), from);
 const ended = async (retraining: Retraining): Promise<RetrainResult> => {
   const result = await retraining.result();
   return { ...result, runId: bare(result.runId) };

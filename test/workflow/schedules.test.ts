@@ -8,8 +8,6 @@ import {
   ScheduleNotFoundError,
   ScheduleRefusedError,
   SpecRefusedError,
-  listModels,
-  promotionsOf,
 } from '../../src/client/index.js';
 import { FolderStore } from '../../src/storage/folder-store.js';
 import { composableInput } from '../support/composable.js';
@@ -22,7 +20,6 @@ const spec = composableInput('digits');
 
 let server: TestServer;
 let fake: FakeCluster;
-let store: FolderStore;
 let anneal: Anneal;
 let clusters = 0;
 let content = 'one';
@@ -39,7 +36,8 @@ afterEach(async () => {
 async function start(): Promise<void> {
   clusters += 1;
   const cluster = `s${String(clusters)}`;
-  store = new FolderStore(join(await scratchFolder(), 'store'));
+  const folder = join(await scratchFolder(), 'store');
+  const store = new FolderStore(folder);
   fake = await FakeCluster.start(server.address, cluster, {
     store,
     fingerprint: () => content,
@@ -48,7 +46,7 @@ async function start(): Promise<void> {
         ? { artifacts: { published: { prefix: `artifacts/${runId}/`, manifestKey: 'm', digest: runId } } }
         : undefined,
   });
-  anneal = await Anneal.connect({ address: server.address, cluster });
+  anneal = await Anneal.connect({ address: server.address, cluster, store: folder });
 }
 
 /** Fires and waits for the retrain's end as the schedule shows it. */
@@ -129,10 +127,10 @@ test('fired it trains, skips, trains on new data; a rollback stands, a run is pr
   await anneal.models.rollback('digits', 'worse at sevens');
   expect((await fire('fired', 3)).outcome).toBe('skipped: unchanged');
   const promoted = async (): Promise<readonly string[]> =>
-    (await promotionsOf(store, 'digits')).map(({ runId, chosen }) => `${runId} ${chosen?.why ?? ''}`.trim());
+    (await anneal.models.show('digits')).map(({ runId, chosen }) => `${runId} ${chosen?.why ?? ''}`.trim());
   expect(await promoted()).toEqual([first.runId, second.runId, `${first.runId} worse at sevens`]);
   await anneal.models.promote(second.runId, 'sevens are fine');
-  expect(await listModels(store)).toMatchObject([{ name: 'digits', current: { number: 4, runId: second.runId } }]);
+  expect(await anneal.models.list()).toMatchObject([{ name: 'digits', current: { number: 4, runId: second.runId } }]);
 
   const refused = anneal.models.promote('nobody', 'why');
   await expect(refused).rejects.toThrow(ChoiceRefusedError);

@@ -12,7 +12,7 @@ export interface ModelFlags extends WhereFlags {
 
 export async function list(flags: ModelFlags): Promise<number> {
   const store = await openStore(flags);
-  const { listModels } = await import('../../client/index.js');
+  const { listModels } = await import('../../client/models.js');
   const listed = await listModels(store);
   if (flags.json) printJson(listed);
   else if (listed.length === 0)
@@ -23,7 +23,7 @@ export async function list(flags: ModelFlags): Promise<number> {
 
 export async function show(model: string, flags: ModelFlags): Promise<number> {
   const store = await openStore(flags);
-  const { promotionsOf } = await import('../../client/index.js');
+  const { promotionsOf } = await import('../../client/models.js');
   const promotions = await promotionsOf(store, model);
   if (flags.json) printJson(promotions);
   else print(showPromotions(model, promotions));
