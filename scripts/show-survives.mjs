@@ -1,6 +1,6 @@
 /**
- * `npm run show:survives [-- --only TEXT]`: plays the kill table and prints a line for each row as it ends. These are the rows and
- * the assertions of `npm test`, which plays some of them; `--only` plays those whose names hold the text.
+ * `npm run show:survives [-- --only "TEXT|TEXT"]`: plays the kill table and prints a line for each row as it ends. These are the rows
+ * and the assertions of `npm test`, which plays some of them; `--only` plays those whose names hold one of the texts.
  */
 import { parseArgs } from 'node:util';
 import { fail, formatDuration, say } from './lib/say.mjs';
