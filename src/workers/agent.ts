@@ -78,15 +78,17 @@ async function createWorkers(
     graceSeconds: config.graceSeconds,
   };
   const { io, npu } = createHostActivities(deps);
+  const workers: Worker[] = [];
+  const isEnding = (): boolean => workers.some((worker) => worker.getState() !== 'RUNNING');
   const common = {
     connection,
     namespace: config.temporal.namespace,
     identity: agentIdentity(config.cluster, config.name, process.pid),
     // A cancel arrives with the answer to a beat: seconds, also when the heartbeat's limit is lenient.
     maxHeartbeatThrottleInterval: '2 seconds',
-    interceptors: { activity: [() => ({ inbound: new OpenAttempt(attemptsFolder(config.workRoot)) })] },
+    interceptors: { activity: [() => ({ inbound: new OpenAttempt(attemptsFolder(config.workRoot), isEnding) })] },
   };
-  return [
+  workers.push(
     await Worker.create({
       ...common,
       taskQueue: npuQueue(config.cluster, config.name),
@@ -101,7 +103,8 @@ async function createWorkers(
       maxConcurrentActivityTaskExecutions: IO_SLOTS,
       shutdownGraceTime: '5 seconds', // short duties end well; long ones go on from their resume point elsewhere
     }),
-  ];
+  );
+  return workers;
 }
 
 async function factsOf({ name, address, npus, runtime, workRoot }: AgentConfig, version: string): Promise<HostFacts> {

@@ -11,29 +11,32 @@ import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from
 import { failure } from '../activities/fail.js';
 import { replaceFile } from '../process/trainer-files.js';
 
-/** Keeps the token from before the attempt's first act until its end. */
+/**
+ * Keeps the token from before the attempt's first act until its end. While the agent `isEnding` it stays: what an attempt then comes
+ * to may not reach the server any more.
+ */
 export class OpenAttempt implements ActivityInboundCallsInterceptor {
   readonly #folder: string;
+  readonly #isEnding: () => boolean;
 
-  constructor(folder: string) {
+  constructor(folder: string, isEnding: () => boolean) {
     this.#folder = folder;
+    this.#isEnding = isEnding;
   }
 
   async execute(input: ActivityExecuteInput, next: Next<ActivityInboundCallsInterceptor, 'execute'>): Promise<unknown> {
-    const context = Context.current();
     const file = join(this.#folder, randomUUID());
     await mkdir(this.#folder, { recursive: true });
-    await replaceFile(file, context.info.base64TaskToken, { durable: true });
+    await replaceFile(file, Context.current().info.base64TaskToken, { durable: true });
     try {
       return await next(input);
     } finally {
-      // An attempt that is let go at a shutdown may not be able to say so any more: the next agent does.
-      if (context.cancellationDetails?.workerShutdown !== true) await rm(file, { force: true });
+      if (!this.#isEnding()) await rm(file, { force: true });
     }
   }
 }
 
-/** Most tokens of a shutdown are known to have ended by then; those are only forgotten. */
+/** What the server knows to have ended, as it does most attempts of an agent that was asked to end, is only forgotten. */
 export async function endOpenAttempts(folder: string, client: Client): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     const token = Buffer.from(await readFile(join(folder, name), 'utf8'), 'base64');

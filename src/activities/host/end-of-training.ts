@@ -5,6 +5,7 @@ import type { ExitVerdict } from '../../backends/backend.js';
 import type { TrainRankResult } from '../../contract/activities.js';
 import type { FailureType } from '../../contract/failures.js';
 import type { TrainerEnd } from '../../process/supervisor.js';
+import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { isStoreError } from '../../storage/errors.js';
 import { failure } from '../fail.js';
@@ -83,8 +84,14 @@ function isStuck(problem: unknown): boolean {
   return problem !== undefined && !isStoreError(problem, 'Unavailable');
 }
 
-/** Only node 0 has a tracker; the others go by their newest folder, which node 0 may be about to name. */
-async function newestSave({ backend, dir }: RankWork): Promise<number> {
-  const names = await readdir(join(dir, 'save')).catch(() => []);
-  return Math.max(0, ...names.map((name) => backend.parseIterationFolder(name) ?? 0));
+/** Only node 0 has a tracker; the others go by their newest save with all their files, which node 0 may be about to name. */
+async function newestSave({ backend, dir, plan, input }: RankWork): Promise<number> {
+  const folder = join(dir, 'save');
+  const mine = plan.gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === input.nodeRank);
+  const iterationIfWhole = async (name: string): Promise<number> => {
+    const there = await Promise.all(mine.map(({ path }) => exists(join(folder, name, path))));
+    return there.includes(false) ? 0 : (backend.parseIterationFolder(name) ?? 0);
+  };
+  const names = await readdir(folder).catch(() => []);
+  return Math.max(0, ...(await Promise.all(names.map(iterationIfWhole))));
 }

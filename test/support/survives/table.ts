@@ -4,7 +4,7 @@
  */
 
 /** Iterations of a row's training, and between two of its saves. */
-export const ITERATIONS = 60;
+export const ITERATIONS = 40;
 export const EVERY = 10;
 /** A training that outlasts an outage of half a minute. */
 export const LONG_ITERATIONS = 400;
