@@ -109,6 +109,7 @@ export default defineConfig(
         clearInterval: 'readonly',
         Buffer: 'readonly',
         URL: 'readonly',
+        fetch: 'readonly',
       },
     },
   },

@@ -9,8 +9,37 @@ import { compareKeys } from './keys.js';
 export const fileMode = 0o644;
 const folderMode = 0o755;
 
-/** Makes the names in a folder durable: a file's own fsync does not cover the entry that names it. */
+interface FolderSync {
+  readonly running: Promise<void>;
+  /** The one that begins when the running one has ended; whoever comes now shares it. */
+  next?: Promise<void>;
+}
+const folderSyncs = new Map<string, FolderSync>();
+
+/**
+ * Makes the names in a folder durable: a file's own fsync does not cover the entry that names it. Calls that come while a sync runs share the
+ * next one: of many files that arrive in a folder at once, not each costs a turn of the disk.
+ */
 export async function syncFolder(folder: string): Promise<void> {
+  const current = folderSyncs.get(folder);
+  if (current === undefined) return startSync(folder);
+  const begin = (): Promise<void> => startSync(folder);
+  current.next ??= current.running.then(begin, begin);
+  return current.next;
+}
+
+async function startSync(folder: string): Promise<void> {
+  const running = syncNow(folder);
+  const sync: FolderSync = { running };
+  folderSyncs.set(folder, sync);
+  try {
+    await running;
+  } finally {
+    if (folderSyncs.get(folder) === sync && sync.next === undefined) folderSyncs.delete(folder);
+  }
+}
+
+async function syncNow(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
     await handle.sync();

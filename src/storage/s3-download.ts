@@ -2,6 +2,7 @@
 import { GetObjectCommand } from '@aws-sdk/client-s3';
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { StoreError } from './errors.js';
 import { partBytes } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
@@ -46,23 +47,22 @@ export async function* piecesOf(
     }
   };
   try {
-    for (readOn(); ahead[0] !== undefined; readOn()) {
+    for (;;) {
+      readOn();
+      if (ahead[0] === undefined) return;
       const piece = await ahead[0];
       last = Math.min(last, piece.objectBytes);
       yield piece;
-      ahead.shift();
+      void ahead.shift();
       place.pool.give(piece.bytes);
     }
   } finally {
     stop.abort(new Error('The rest of the object is not needed.'));
-    for (const piece of ahead) {
-      await piece.then(
-        ({ bytes }) => {
-          place.pool.give(bytes);
-        },
-        () => undefined,
-      );
-    }
+    // Each gives its buffer back as soon as it can: another one may be waiting for it.
+    const give = async (piece: Promise<Piece>): Promise<void> => {
+      place.pool.give((await piece).bytes);
+    };
+    await Promise.allSettled(ahead.map(give));
   }
 }
 
@@ -93,17 +93,21 @@ async function fillRange(
 ): Promise<Piece> {
   const answer = await getRange(place, key, from, from + bytes.byteLength, signal);
   if (answer === undefined) return { bytes, length: 0, objectBytes: from };
-  const target = Buffer.from(bytes);
-  let length = 0;
-  for await (const chunk of answer.Body as Readable) {
-    const { byteLength } = chunk as Buffer;
-    if (length + byteLength > target.byteLength) throw wrongLength(place, key);
-    target.set(chunk as Buffer, length);
-    length += byteLength;
-  }
+  const length = await readInto(Buffer.from(bytes), answer.Body as Readable);
   const objectBytes = sizeOf(answer, length);
   if (length !== Math.min(bytes.byteLength, objectBytes - from)) throw wrongLength(place, key);
   return { bytes, length, objectBytes };
+}
+
+/** Answers how many bytes came, also if they are more than there is room for. By events: iterating costs a promise for every 64 KiB. */
+async function readInto(target: Buffer, body: Readable): Promise<number> {
+  let length = 0;
+  body.on('data', (chunk: Buffer) => {
+    if (length + chunk.byteLength <= target.byteLength) target.set(chunk, length);
+    length += chunk.byteLength;
+  });
+  await finished(body, { writable: false });
+  return length;
 }
 
 /** Undefined if the object ends before the range. */

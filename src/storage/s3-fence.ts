@@ -53,7 +53,8 @@ async function putInParts(
     const MultipartUpload = { Parts: [{ PartNumber: 1, ETag }] };
     await client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload, IfNoneMatch: '*' }));
   } catch (error) {
-    await client.send(new AbortMultipartUploadCommand(upload));
+    // Whatever becomes of it, what it was to show is known.
+    await client.send(new AbortMultipartUploadCommand(upload)).catch(() => undefined);
     throw error;
   }
 }

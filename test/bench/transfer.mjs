@@ -1,6 +1,7 @@
 /**
  * `npm run bench:transfer`: our S3 store against s5cmd and rclone on the same server, in turn: large files and small ones, up and down, with
- * processor time and memory. Ours also verifies SHA-256, and syncs to the disk what it brings; the others do neither.
+ * processor time and memory. Ours also verifies SHA-256, and what it brings is on the disk when it ends; the others do neither, so the time of
+ * a sync after them is told beside theirs.
  */
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -28,7 +29,7 @@ import { fail, say, step, UserError } from '../../scripts/lib/say.mjs';
 import { ensureUv } from '../../scripts/lib/uv.mjs';
 import { ensureVersitygw } from '../../scripts/lib/versitygw.mjs';
 
-/** @typedef {{ seconds: number, cpuSeconds: number, rssMb: number, serverSeconds: number, gapMs?: number }} Measured */
+/** @typedef {{ seconds: number, syncSeconds: number, cpuSeconds: number, rssMb: number, serverSeconds: number, gapMs?: number }} Measured */
 /** @typedef {{ name: string, files: number, bytes: number }} Load */
 /** @typedef {{ path: string, sizeBytes: number, sha256: string }} Listed */
 
@@ -162,8 +163,11 @@ async function measure({ command, env }, server) {
   const { code, stdout, stderr } = await run('python3', ['-c', MEASURE, ...command], { env, timeoutMs: LIMIT_MS });
   const found = code === 0 ? JSON.parse(stdout) : { code, err: stderr };
   if (found.code !== 0) throw new Error(`${command[0]} ended with ${found.code}: ${found.err}`);
+  const beforeSync = performance.now();
+  await run('sync', []);
+  const syncSeconds = (performance.now() - beforeSync) / 1000;
   const gapMs = command[0] === process.execPath ? { gapMs: JSON.parse(found.out).longestMs } : {};
-  return { ...found, ...gapMs, serverSeconds: cpuSecondsOf(server) - before };
+  return { ...found, ...gapMs, syncSeconds, serverSeconds: cpuSecondsOf(server) - before };
 }
 
 /**
@@ -174,14 +178,15 @@ async function measure({ command, env }, server) {
 function show({ name, files, bytes }, direction, results) {
   const cores = availableParallelism();
   say(`\n${name}, ${direction}: ${files} x ${bytes >= MIB ? `${bytes / MIB} MiB` : `${bytes / 1024} KiB`}`);
-  say('          seconds    MiB/s   files/s   ours is   CPU s   server CPU s   peak MB   of all cores');
+  say('          seconds    MiB/s   files/s   ours is   + sync s   CPU s   server CPU s   peak MB   of all cores');
   const ours = results.get('anneal')?.seconds ?? Number.NaN;
-  for (const [tool, { seconds, cpuSeconds, rssMb, serverSeconds, gapMs }] of results) {
+  for (const [tool, { seconds, syncSeconds, cpuSeconds, rssMb, serverSeconds, gapMs }] of results) {
     const columns = [
       seconds.toFixed(1).padStart(9),
       ((files * bytes) / MIB / seconds).toFixed(0).padStart(9),
       (files / seconds).toFixed(0).padStart(10),
       `${(seconds / ours).toFixed(2)} x`.padStart(10),
+      syncSeconds.toFixed(1).padStart(11),
       cpuSeconds.toFixed(1).padStart(8),
       serverSeconds.toFixed(1).padStart(15),
       rssMb.toFixed(0).padStart(10),

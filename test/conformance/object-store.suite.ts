@@ -181,11 +181,11 @@ function keysAndListings(makeStore: () => Promise<StoreUnderTest>): void {
 
 function files(makeStore: () => Promise<StoreUnderTest>): void {
   // Goal: a checkpoint's shards never pass through the memory whole.
-  // Method: 64 MiB each way; every 8 MiB, what buffers hold after a garbage collection (before it, garbage counts too).
-  test('a file of 64 MiB goes in and out unchanged, in bounded memory', async () => {
+  // Method: 128 MiB each way; every 8 MiB, what buffers hold after a garbage collection (before it, garbage counts too).
+  test('a file of 128 MiB goes in and out unchanged, in bounded memory', async () => {
     const { store, bufferBytes } = await makeStore();
     const folder = await scratchFolder();
-    const file = await randomFile(join(folder, 'in'), 64 * mebibyte);
+    const file = await randomFile(join(folder, 'in'), 128 * mebibyte);
     const before = liveBufferBytes();
     let most = 0;
     const seen: number[] = [];

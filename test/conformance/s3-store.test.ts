@@ -30,8 +30,8 @@ describe.skipIf(noGateway())('on versitygw', () => {
 
   objectStoreSuite('S3 store', () => {
     const s3 = fresh();
-    // Four parts of 8 MiB and what is on its way through sockets.
-    return Promise.resolve({ store: new S3Store(s3), address: { s3 }, bufferBytes: 48 * mebibyte });
+    // The store's buffers (48 MiB), and what is on its way through sockets.
+    return Promise.resolve({ store: new S3Store(s3), address: { s3 }, bufferBytes: 80 * mebibyte });
   });
 
   describe('transfers that were cut', () => {
