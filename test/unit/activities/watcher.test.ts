@@ -92,7 +92,7 @@ describe('with a save', () => {
 
 test('a watcher that fails says so with its last beat', async () => {
   const beats: unknown[] = [];
-  const away = { ...store, read: () => Promise.reject(new Error('broken')) } as unknown as FolderStore;
+  const away = { read: () => Promise.reject(new Error('broken')) } as unknown as FolderStore;
   const watchSaves = createWatchSaves({
     ...{ store: away, cluster: 'c', namespace: 'default', client: server([]) },
     timing: { heartbeatSeconds: 1, attachSeconds: 1 },
