@@ -12,6 +12,7 @@ const exitOfError: Readonly<Record<string, ExitName>> = {
   ScheduleRefusedError: 'refused',
   ScheduleExistsError: 'refused',
   ChoiceRefusedError: 'refused',
+  ClusterRefusedError: 'refused',
   RunFailedError: 'failed',
   StoreUnknownError: 'notFound',
   AgentRefusedError: 'failed',

@@ -138,6 +138,19 @@ withWhere(
 
 addScheduleCommands(program);
 addModelCommands(program);
+withWhere(
+  program
+    .command('cluster')
+    .description('Set up what a cluster needs of its Temporal server.')
+    .exitOverride()
+    .command('init')
+    .description('Make a Temporal server ready: namespace, retention, search attributes. What is there stays.')
+    .addHelpText('after', '\nExample:\n  anneal cluster init --address temporal.example:7233 --namespace anneal')
+    .exitOverride(),
+)
+  .option('--retention-days <number>', 'how long runs that have ended are kept (default: 30 if new)', wholeNumber(1))
+  .option('--json', 'what was made and what was there, as JSON')
+  .action(async (flags: Read & { retentionDays?: number }) => run((await import('./commands/cluster.js')).init(flags)));
 
 command('schema', 'Print the JSON Schema of the spec, for editors.', 'anneal schema > anneal.schema.json').action(
   async () => {

@@ -52,6 +52,11 @@ export class ChoiceRefusedError extends Error {
   override readonly name = 'ChoiceRefusedError';
 }
 
+/** The Temporal server has something else under a name of ours. */
+export class ClusterRefusedError extends Error {
+  override readonly name = 'ClusterRefusedError';
+}
+
 /** The run ended without a result. `failure` is a type of the failure table, or how Temporal ended it. */
 export class RunFailedError extends Error {
   override readonly name = 'RunFailedError';

@@ -1,6 +1,6 @@
 /** What a watcher is told of a run, and the pure step from one look at it to the next. */
 import type { StageProgress, TrainProgress } from '../contract/activities.js';
-import type { GangState, Incident, RunState, StageState } from '../contract/messages.js';
+import type { GangState, Handover, Incident, RunState, StageState } from '../contract/messages.js';
 import type { StageName } from '../plan/plan.js';
 
 interface StageEvent {
@@ -22,10 +22,19 @@ export type RunEvent =
       readonly done?: number;
       readonly total?: number;
       readonly loss?: number;
+      /** Of `done`, as it went in the last while. */
+      readonly perSecond?: number;
       readonly etaSeconds?: number;
+      /** These two are of the gang. */
+      readonly generation?: number;
+      readonly hosts?: readonly string[];
       readonly message: string;
     }
   | ({ readonly type: 'incident' } & Incident)
+  /** The first iteration that no generation had reached before an incident. */
+  | ({ readonly type: 'recovered'; readonly secondsToNewIteration: number } & Incident)
+  /** Told when the work is asked for again, and once more when the successor is heard. */
+  | ({ readonly type: 'handover' } & Handover)
   | { readonly type: 'waiting'; readonly for: string }
   | {
       readonly type: 'outcome';
@@ -51,10 +60,12 @@ export function eventsBetween(before: Snapshot | undefined, now: Snapshot): read
       stage,
     ),
   );
-  const incidents = (after.gang?.incidents ?? [])
-    .slice(before?.gang?.incidents.length ?? 0)
-    .map((incident): RunEvent => ({ type: 'incident', ...incident }));
-  return [...stages, ...incidents, ...waitingEvents(before, after), ...progressEvents(before, after)];
+  return [
+    ...stages,
+    ...auditEvents(before?.gang, after.gang),
+    ...waitingEvents(before, after),
+    ...progressEvents(before, after),
+  ];
 }
 
 /**
@@ -86,6 +97,32 @@ function stageEvents(before: StageState | undefined, after: StageState): readonl
   }
 }
 
+/** Each is known by its moment and place, since the lists are cut at their beginning. */
+function auditEvents(before: GangState | undefined, after: GangState | undefined): readonly RunEvent[] {
+  const incidents = (after?.incidents ?? []).flatMap((incident): readonly RunEvent[] => {
+    const known = before?.incidents.find(
+      ({ at, generation }) => at === incident.at && generation === incident.generation,
+    );
+    const { secondsToNewIteration } = incident;
+    return [
+      ...(known === undefined ? [{ type: 'incident', ...incident } as const] : []),
+      ...(secondsToNewIteration === undefined || known?.secondsToNewIteration !== undefined
+        ? []
+        : [{ type: 'recovered', ...incident, secondsToNewIteration } as const]),
+    ];
+  });
+  const handovers = (after?.handovers ?? []).flatMap((handover): readonly RunEvent[] => {
+    const known = before?.handovers.find(({ at, who }) => at === handover.at && who === handover.who);
+    return known?.isHeard === handover.isHeard ? [] : [{ type: 'handover', ...handover }];
+  });
+  return [...incidents, ...handovers].toSorted((a, b) => momentOf(a) - momentOf(b));
+}
+
+function momentOf(event: RunEvent): number {
+  if (event.type === 'recovered') return event.at + event.secondsToNewIteration * 1000;
+  return 'at' in event ? event.at : 0;
+}
+
 /** How long a stage took; undefined while it runs or when it never ran. */
 export function stageSeconds({ startedAt, endedAt }: StageState): number | undefined {
   return startedAt === undefined || endedAt === undefined ? undefined : (endedAt - startedAt) / 1000;
@@ -109,18 +146,27 @@ function progressEvents(before: Snapshot | undefined, after: Snapshot): readonly
   if (after.state.outcome !== 'running') return [];
   return after.state.stages.flatMap(({ stage, status }): readonly RunEvent[] => {
     if (status !== 'running') return [];
-    if (stage === 'train' && after.training !== undefined) return trainingEvents(before?.training, after.training);
+    if (stage === 'train' && after.training !== undefined)
+      return trainingEvents(before?.training, after.training, after.gang);
     const heard = after.stages[stage];
     const isNew = heard !== undefined && JSON.stringify(heard) !== JSON.stringify(before?.stages[stage]);
     return isNew ? [{ type: 'progress', stage, ...heard }] : [];
   });
 }
 
-function trainingEvents(before: TrainProgress | undefined, after: TrainProgress): readonly RunEvent[] {
-  const { host, iteration, iterations, loss, phase, generation } = after;
+function trainingEvents(
+  before: TrainProgress | undefined,
+  after: TrainProgress,
+  gang: GangState | undefined,
+): readonly RunEvent[] {
+  const { host, iteration, iterations, loss, phase, generation, secondsPerIteration } = after;
   if (before?.iteration === iteration && before.phase === phase && before.generation === generation) return [];
-  const lossIfKnown = loss === undefined ? {} : { loss };
   return [
-    { type: 'progress', stage: 'train', host, done: iteration, total: iterations, ...lossIfKnown, message: phase },
+    {
+      ...{ type: 'progress', stage: 'train', host, done: iteration, total: iterations, generation, message: phase },
+      ...(loss === undefined ? {} : { loss }),
+      ...(secondsPerIteration === undefined ? {} : { perSecond: 1 / secondsPerIteration }),
+      ...(gang === undefined ? {} : { hosts: gang.hosts }),
+    },
   ];
 }

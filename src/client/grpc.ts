@@ -1,7 +1,14 @@
 /** Which of gRPC's failures an error of the client stands for. */
 
 /** The part of gRPC's status codes that we tell apart. */
-const grpcStatus = { cancelled: 1, deadlineExceeded: 4, resourceExhausted: 8, failedPrecondition: 9, unavailable: 14 };
+const grpcStatus = {
+  cancelled: 1,
+  deadlineExceeded: 4,
+  notFound: 5,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  unavailable: 14,
+};
 
 /** The status code in an error or in what caused it; undefined for errors that no server sent. */
 function statusOf(error: unknown): number | undefined {
@@ -28,4 +35,9 @@ export function isServerSilent(error: unknown): boolean {
 export function isNobodyToAsk(error: unknown): boolean {
   const code = statusOf(error);
   return code !== undefined && [grpcStatus.deadlineExceeded, grpcStatus.failedPrecondition].includes(code);
+}
+
+/** What was asked for is not there, or not yet known to the part of the server that was asked. */
+export function isNotFound(error: unknown): boolean {
+  return statusOf(error) === grpcStatus.notFound;
 }

@@ -6,6 +6,7 @@ import { WorkflowNotFoundError } from '@temporalio/common';
 import type { HostView } from '../plan/hosts.js';
 import { QUERIES } from '../contract/messages.js';
 import { poolWorkflowId } from '../contract/names.js';
+import { setUpCluster, type ClusterSetup, type ClusterSetupOptions } from './cluster-setup.js';
 import { type Place, resolvePlace, unreachable, type WhereOptions } from './connect.js';
 import { ServerUnreachableError } from './errors.js';
 import { isNobodyToAsk, isServerSilent } from './grpc.js';
@@ -14,13 +15,15 @@ import { Runs } from './runs.js';
 import { Schedules } from './schedules.js';
 import { type HostListing, withTrainers } from './trainers.js';
 
-export type { FineTuneResult, GangState, Incident, RunState, StageState } from '../contract/messages.js';
+export type { FineTuneResult, GangState, Handover, Incident, RunState, StageState } from '../contract/messages.js';
 export type { HostListing } from './trainers.js';
 export type { RunSpec, RunSpecInput } from '../spec/run.js';
 export type { Refusal } from '../spec/refusal.js';
+export type { ClusterSetup, ClusterSetupOptions } from './cluster-setup.js';
 export type { WhereOptions } from './connect.js';
 export {
   ChoiceRefusedError,
+  ClusterRefusedError,
   KeyConflictError,
   ModelNotFoundError,
   RunFailedError,
@@ -92,6 +95,11 @@ export class Anneal {
         throw unreachable(place, error);
       throw error;
     }
+  }
+
+  /** Makes the server ready for runs: namespace, retention, search attributes. What is there stays. */
+  async setUp(options: ClusterSetupOptions = {}): Promise<ClusterSetup> {
+    return setUpCluster(this.#connection, this.place.namespace, options);
   }
 
   async close(): Promise<void> {

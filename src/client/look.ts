@@ -2,6 +2,7 @@
 import { type Client, WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { IoActivities, NpuActivities, StageProgress, TrainProgress } from '../contract/activities.js';
+import { joinWords, withWords } from '../contract/gang-story.js';
 import { type FineTuneResult, type GangState, QUERIES, type RunState } from '../contract/messages.js';
 import { runWorkflowId, trainWorkflowId } from '../contract/names.js';
 import type { StageName } from '../plan/plan.js';
@@ -29,10 +30,12 @@ export async function lookAt(client: Client, runId: string): Promise<Look> {
   const train = state.stages.find(({ stage }) => stage === 'train');
   // A reused training has no gang of its own, and one that has not begun has none yet.
   const hasGang = train !== undefined && ['running', 'done', 'failed'].includes(train.status);
-  const gang = hasGang ? await ask<GangState>(client, trainWorkflowId(runId), QUERIES.gang) : undefined;
+  const asked = hasGang ? await ask<GangState>(client, trainWorkflowId(runId), QUERIES.gang) : undefined;
   const said = running ? wordsOf(description) : [];
   if (running && train?.status === 'running') said.push(...(await gangWords(client, runId)));
-  const training = furthest(said.map(({ details }) => details).filter(isTrainProgress));
+  const trainers = said.map(({ details }) => details).filter(isTrainProgress);
+  const training = furthest(trainers);
+  const gang = withHeartbeats(asked ?? state.gang, trainers);
   return {
     running,
     snapshot: {
@@ -122,6 +125,13 @@ function progressByStage(said: readonly Words[]): Snapshot['stages'] {
       return stage !== undefined && isStageProgress(details) ? [[stage, details]] : [];
     }),
   );
+}
+
+/** The gang itself hears its nodes with the next save; a watcher need not wait for that. */
+function withHeartbeats(gang: GangState | undefined, said: readonly TrainProgress[]): GangState | undefined {
+  if (gang === undefined) return undefined;
+  const words = joinWords(said, gang.generation);
+  return words === undefined ? gang : { ...gang, ...withWords(gang, words, Date.now()) };
 }
 
 /** Only the node that holds the last rank knows iteration and loss; the others know the last save. */

@@ -37,7 +37,7 @@ export async function* watchRun(
   options: WatchOptions = {},
 ): AsyncGenerator<RunEvent, void, undefined> {
   const { pollMs = DEFAULT_POLL_MS, patienceSeconds = DEFAULT_PATIENCE_SECONDS, signal } = options;
-  const rate = new RateWindow();
+  const rates = new Map<string, RateWindow>();
   let before: Snapshot | undefined;
   let silentSince: number | undefined;
   let said: string | undefined;
@@ -52,7 +52,7 @@ export async function* watchRun(
       silentSince = undefined;
       if (look.snapshot !== undefined) {
         said = undefined;
-        for (const event of eventsBetween(before, look.snapshot)) yield withEta(event, rate);
+        for (const event of eventsBetween(before, look.snapshot)) yield withRate(event, rates);
         before = remember(before, look.snapshot);
       } else if (look.running) said = yield* sayOnce(said, 'no control worker answers for this run');
       if (!look.running) {
@@ -80,9 +80,14 @@ function gaveUp(patienceSeconds: number): ServerUnreachableError {
   );
 }
 
-function withEta(event: RunEvent, rate: RateWindow): RunEvent {
-  if (event.type !== 'progress' || event.stage !== 'train' || event.done === undefined || event.total === undefined)
-    return event;
-  const etaSeconds = rate.etaSeconds(event.done, event.total, Date.now());
-  return etaSeconds === undefined ? event : { ...event, etaSeconds };
+/** Each stage has a window of its own. A trainer's own clock knows its pace better than our looks do. */
+function withRate(event: RunEvent, rates: Map<string, RateWindow>): RunEvent {
+  if (event.type !== 'progress' || event.done === undefined || event.total === undefined) return event;
+  const rate = rates.get(event.stage) ?? new RateWindow();
+  rates.set(event.stage, rate);
+  return { ...event, ...rate.take(event.done, event.total, Date.now()), ...ownPace(event.perSecond) };
+}
+
+function ownPace(perSecond: number | undefined): { readonly perSecond?: number } {
+  return perSecond === undefined ? {} : { perSecond };
 }

@@ -4,6 +4,7 @@ import type { RunFact } from '../plan/run-log.js';
 import type { RunSpec } from '../spec/run.js';
 import type { LeaseOwner } from '../plan/hosts.js';
 import type { Promotion, PromotionFact, RetrainFact } from '../plan/promotions.js';
+import type { GangNews, GangWords } from './gang.js';
 
 /** A set of files in the store; its digest is that of its manifest, and only what the manifest names is believed. */
 export interface FileSetRef {
@@ -74,10 +75,17 @@ export interface RecordResumePointInput {
   readonly result: StageResult;
 }
 
-export interface AppendRunFactInput {
+export interface AppendRunFactsInput {
   readonly runId: string;
+  /** Of the first; each of the others has the next. */
   readonly number: number;
-  readonly fact: RunFact;
+  readonly facts: readonly RunFact[];
+  /** Told to the run's workflow once they stand. */
+  readonly news?: GangNews;
+}
+export interface TellRunInput {
+  readonly runId: string;
+  readonly news: GangNews;
 }
 
 export interface WatchSavesInput {
@@ -91,6 +99,10 @@ export interface WatchSavesInput {
 export interface CompleteSave {
   readonly iteration: number;
   readonly checkpoint: FileSetRef;
+  /** Left out when no node's heartbeat was to be had. */
+  readonly words?: GangWords;
+  /** This save's watcher took over from a control worker that is gone. */
+  readonly workerReplaced?: true;
 }
 
 export interface DeleteDroppedInput {
@@ -172,9 +184,11 @@ export interface ControlActivities {
   readonly findResumePoint: (input: FindResumePointInput) => Promise<ResumePointLookup>;
   readonly recordResumePoint: (input: RecordResumePointInput) => Promise<void>;
   readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
-  readonly appendRunFact: (input: AppendRunFactInput) => Promise<void>;
+  readonly appendRunFacts: (input: AppendRunFactsInput) => Promise<void>;
   /** Writes the loss record of a training that has ended; its key, or null when nothing was measured. */
   readonly recordMetrics: (input: { readonly runId: string }) => Promise<string | null>;
+  /** Never fails: a page that is not told is behind, and no more. */
+  readonly tellRun: (input: TellRunInput) => Promise<void>;
   /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
   readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;
@@ -224,11 +238,16 @@ export interface TrainRankInput extends GangInput {
   readonly masterAddress: string;
   readonly masterPort: number;
   readonly resumeIteration: number;
+  /** The furthest that any generation of the run has come: what lies beyond it is new. */
+  readonly reachedIteration: number;
 }
 export interface TrainRankResult {
   /** The iteration that the trainer reached; on nodes that do not report iterations, that of the last save. */
   readonly iteration: number;
   readonly loss?: number;
+  /** These two are as in `TrainProgress`. */
+  readonly secondsPerIteration?: number;
+  readonly newIterationAt?: number;
 }
 /** What a trainer's heartbeat says: small, for the Pending Activities page and for `anneal watch`. */
 export interface TrainProgress {
@@ -238,6 +257,12 @@ export interface TrainProgress {
   readonly iteration: number;
   readonly iterations: number;
   readonly loss?: number;
+  /** Mean of the last iterations, by the trainer's own clock. */
+  readonly secondsPerIteration?: number;
+  /** When this generation came to its first iteration beyond `reachedIteration`: epoch milliseconds on this host. */
+  readonly newIterationAt?: number;
+  /** This attempt took over a trainer that another one had started. */
+  readonly adopted?: true;
   /** Seconds since the trainer last said anything. */
   readonly quietSeconds: number;
   readonly shippedIteration: number;

@@ -4,6 +4,9 @@ import type { RunSpec } from '../spec/run.js';
 import type { ChoosePromotionInput, FileSetRef, PromotedModel, RunOpening, StageResult } from './activities.js';
 import type { HostRequest, HostView } from '../plan/hosts.js';
 import type { DataState } from '../plan/promotions.js';
+import type { GangState } from './gang.js';
+
+export type { GangNews, GangState, Handover, Incident } from './gang.js';
 
 export const WORKFLOW_TYPES = {
   fineTune: 'fineTune',
@@ -91,17 +94,6 @@ export interface StageState {
   readonly note: string;
 }
 
-/** What happened to a gang and what the engine did about it. */
-export interface Incident {
-  readonly at: number;
-  readonly generation: number;
-  readonly host: string;
-  readonly failure: string;
-  readonly message: string;
-  readonly decision: string;
-  readonly iterationsLost: number;
-}
-
 /** Answer to the query `state` of `fineTune`. */
 export interface RunState {
   readonly runId: string;
@@ -109,17 +101,9 @@ export interface RunState {
   readonly cluster: string;
   readonly stages: readonly StageState[];
   readonly iterations: number;
+  /** What the gang has told so far; left out before the training and when it was reused. */
+  readonly gang?: GangState;
   readonly outcome: 'running' | FineTuneResult['outcome'] | 'failed' | 'stopped';
-}
-
-/** Answer to the query `gang` of `trainGang`. */
-export interface GangState {
-  readonly generation: number;
-  readonly hosts: readonly string[];
-  readonly committedIteration: number;
-  readonly iterations: number;
-  readonly phase: 'waiting for hosts' | 'staging in' | 'training' | 'stopping' | 'done';
-  readonly incidents: readonly Incident[];
 }
 
 /** What `trainGang` returns to `fineTune`: a stage's result whose checkpoint is the last commit. */
@@ -137,16 +121,9 @@ export const SIGNALS = {
   hostsGranted: 'hostsGranted',
   /** pool -> gang: [string], why the request waits */
   hostsAwaited: 'hostsAwaited',
-  /** trainGang -> fineTune: [{ note, hosts, generation, iteration }] */
+  /** gang -> run, sent by the control worker's local activities: [GangNews] */
   gangMoved: 'gangMoved',
 } as const;
-export interface GangMoved {
-  readonly note: string;
-  readonly hosts: readonly string[];
-  readonly generation: number;
-  readonly iteration: number;
-}
-
 export const QUERIES = { state: 'state', gang: 'gang', hosts: 'hosts' } as const;
 
 /** What the pool carries over a continue-as-new. */

@@ -26,11 +26,11 @@ export function deleting(cluster: string, summary: string): Pick<ControlActiviti
 }
 
 /**
- * A commit is one event of history instead of six, since a long run has thousands. The fact's number and body are in
- * the input, so a local activity that runs twice writes the same object twice, which is harmless.
+ * A commit is one event of history instead of six, since a long run has thousands; news to the run go the same way. Numbers
+ * and bodies of facts are in the input, so a local activity that runs twice writes the same object twice, which is harmless.
  */
-export function committing(): Pick<ControlActivities, 'appendRunFact'> {
-  return proxyLocalActivities<Pick<ControlActivities, 'appendRunFact'>>({
+export function onControlWorker(): Pick<ControlActivities, 'appendRunFacts' | 'tellRun'> {
+  return proxyLocalActivities<Pick<ControlActivities, 'appendRunFacts' | 'tellRun'>>({
     startToCloseTimeout: '1 minute',
     localRetryThreshold: '20 seconds',
     retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },

@@ -20,7 +20,7 @@ import {
   SIGNALS,
   type FineTuneInput,
   type FineTuneResult,
-  type GangMoved,
+  type GangNews,
   type RunState,
 } from '../contract/messages.js';
 import { trainWorkflowId } from '../contract/names.js';
@@ -28,6 +28,7 @@ import { specKey } from '../contract/store-keys.js';
 import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
 import type { DataState } from '../plan/promotions.js';
 import { control, onNpu, verifying } from './activities.js';
+import { inGroup } from './event-group.js';
 import { asRoot, failureFacts } from './failure.js';
 import { judgeResult, type Evaluated } from './gate.js';
 import { withHosts } from './lease.js';
@@ -38,7 +39,7 @@ import { RunView } from './run-view.js';
 import { trainGang } from './train-gang.js';
 
 const stateQuery = defineQuery<RunState>(QUERIES.state);
-const gangMoved = defineSignal<[GangMoved]>(SIGNALS.gangMoved);
+const gangMoved = defineSignal<[GangNews]>(SIGNALS.gangMoved);
 
 type Artifacts = Partial<Record<ArtifactName, FileSetRef>>;
 type Facts = StageResult['facts'];
@@ -46,15 +47,19 @@ type Facts = StageResult['facts'];
 export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
   const run = new RunView(input);
   setHandler(stateQuery, () => run.state);
-  setHandler(gangMoved, (moved) => run.gangMoved(moved));
+  setHandler(gangMoved, (news) => {
+    run.gangMoved(news);
+  });
   try {
-    const opening = await control(input.cluster, 'check the spec, store the plan').openRun(input);
+    const opening = await inGroup('opening', () =>
+      control(input.cluster, 'check the spec, store the plan').openRun(input),
+    );
     run.begin(opening.iterations);
     const chain = new Chain(input, opening, run);
     await whileDamaged(async () => {
       for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
     });
-    const result = await chain.judge();
+    const result = await inGroup('promotion', () => chain.judge());
     if (result.why !== undefined) run.show('evaluate', { note: result.why });
     run.end(result.outcome);
     return { ...result, stages: run.state.stages };
@@ -156,7 +161,7 @@ class Chain {
     if (item === 'fetch-data') this.data = isPinned ? pinned : { fingerprint, at: Date.now() };
     await this.findOrMake('fetch', item, { inputs: {}, fingerprint }, () =>
       onSomeHost({ ...where, what: item }, (io, host) => {
-        this.view.show('fetch', { hosts: [host] });
+        this.view.on('fetch', host);
         return io.fetchSource({ runId, item, fingerprint });
       }),
     );
@@ -189,7 +194,9 @@ class Chain {
   private make(stage: Exclude<StageName, 'fetch'>, inputs: Artifacts): Promise<StageResult> {
     const { runId, cluster } = this.input;
     const where = { cluster, runtime: this.opening.runtime, what: stage };
-    const on = (host: string): void => this.view.show(stage, { hosts: [host] });
+    const on = (host: string): void => {
+      this.view.on(stage, host);
+    };
     switch (stage) {
       case 'convert':
         return onSomeHost(where, (io, host) => (on(host), io.convertModel({ runId, inputs })));
@@ -204,7 +211,10 @@ class Chain {
           staticSummary: `train ${runId}`,
           typedSearchAttributes: [
             searchAttribute('AnnealRun', runId),
+            searchAttribute('AnnealName', this.input.spec.name),
+            searchAttribute('AnnealModel', this.opening.publishAs),
             searchAttribute('AnnealCluster', cluster),
+            searchAttribute('AnnealStage', 'train'),
           ] as never,
         });
       case 'evaluate':
@@ -232,7 +242,8 @@ class Chain {
       async ({ leases }) => {
         const lease = leases[0];
         if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
-        this.view.show('evaluate', { hosts: [lease.host.name], note: '' });
+        this.view.on('evaluate', lease.host.name);
+        this.view.show('evaluate', { note: '' });
         const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
         return npu.evaluateModel({ runId, inputs, fence: lease.fence });
       },

@@ -1,11 +1,12 @@
 /** What the parts of a generation share: the gang itself, and how it broke. */
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { CompleteSave } from '../contract/activities.js';
-import type { GangState, TrainGangInput } from '../contract/messages.js';
+import type { TrainGangInput } from '../contract/messages.js';
 import type { Lease } from '../plan/hosts.js';
 import type { Commit } from '../plan/run-log.js';
 import type { NodeFailure } from '../plan/verdict.js';
 import { failureFacts } from './failure.js';
+import type { GangView } from './gang-view.js';
 
 export interface Generation {
   readonly input: TrainGangInput;
@@ -13,19 +14,24 @@ export interface Generation {
   /** By node rank. */
   readonly leases: readonly Lease[];
   readonly from: Commit | undefined;
+  /** The furthest that any generation before this one has come. */
+  readonly reachedIteration: number;
   /** Records a save that is whole, and drops the commits that are too old by it. */
   readonly commit: (save: CompleteSave) => Promise<void>;
-  readonly show: (change: Partial<GangState>) => void;
+  readonly view: GangView;
 }
 
 /** Why a generation ended before the last iteration: how each node that failed did so. */
 export class GangBroken extends Error {
   readonly failures: readonly NodeFailure[];
   readonly reachedIteration: number;
+  /** By the workflow's clock: what its end takes counts towards its cost. */
+  readonly foundAt: number;
 
-  constructor(failures: readonly NodeFailure[], fromIteration: number) {
+  constructor(failures: readonly NodeFailure[], fromIteration: number, foundAt = Date.now()) {
     super(failures.map(({ host, message }) => `${host}: ${message}`).join(' '));
     this.failures = failures;
+    this.foundAt = foundAt;
     this.reachedIteration = Math.max(fromIteration, ...failures.map(({ iteration = 0 }) => iteration));
   }
 }
@@ -34,7 +40,7 @@ export class GangBroken extends Error {
 export async function throwBroken(
   gang: Generation,
   work: readonly Promise<unknown>[],
-  first: readonly NodeFailure[] = [],
+  { first = [], foundAt }: { readonly first?: readonly NodeFailure[]; readonly foundAt?: number } = {},
 ): Promise<void> {
   const ends = await Promise.allSettled(work);
   if (CancellationScope.current().consideredCancelled) {
@@ -49,7 +55,8 @@ export async function throwBroken(
     const { type, ...facts } = failureFacts(end.reason);
     return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, ...facts }];
   });
-  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], gang.from?.iteration ?? 0);
+  if (first.length + failures.length > 0)
+    throw new GangBroken([...first, ...failures], gang.from?.iteration ?? 0, foundAt);
 }
 
 export function hostOf(gang: Generation, nodeRank: number): string {

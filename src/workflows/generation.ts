@@ -1,15 +1,18 @@
 /** One generation: stage in on all hosts, launch all ranks, commit their saves as they become complete, end together. */
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import type { CompleteSave } from '../contract/activities.js';
 import { onIo, watching } from './activities.js';
 import { failureFacts } from './failure.js';
 import { GangBroken, hostOf, throwBroken, type Generation } from './gang.js';
+import { withHandover, withWords } from '../contract/gang-story.js';
 import { HOST_DUTY, HOST_STAGE } from './options.js';
 import { runRanks } from './ranks.js';
 
 export async function runGeneration(gang: Generation): Promise<void> {
-  gang.show({ phase: 'staging in' });
+  gang.view.show({ phase: 'staging in' });
   const port = await prepareHosts(gang);
-  gang.show({ phase: 'training' });
+  gang.view.show({ phase: 'training' });
+  await gang.view.tell();
   let committed = gang.from?.iteration ?? 0;
   const commitNext = async (once: boolean): Promise<boolean> => {
     const { runId, cluster } = gang.input;
@@ -21,6 +24,7 @@ export async function runGeneration(gang: Generation): Promise<void> {
       once,
     });
     if (save === null) return false;
+    hear(gang, save);
     // Once a save is found its commit goes through, whatever ends meanwhile.
     await CancellationScope.nonCancellable(() => gang.commit(save));
     committed = save.iteration;
@@ -61,6 +65,15 @@ export async function runGeneration(gang: Generation): Promise<void> {
       ],
       committed,
     );
+}
+
+/** What has come with a save is shown with its commit. */
+function hear({ view, generation }: Generation, { words, workerReplaced }: CompleteSave): void {
+  if (words !== undefined) view.show(withWords(view.state, words, Date.now()));
+  if (workerReplaced) {
+    const what = 'it was gone while it watched for saves';
+    view.show(withHandover(view.state, { at: Date.now(), generation, who: 'control worker', what, isHeard: true }));
+  }
 }
 
 /** Every host has its verified copies and its load folder, or none starts. Returns the rendezvous port on node 0's host. */

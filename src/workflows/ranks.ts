@@ -5,10 +5,18 @@ import { isEcho, type NodeFailure } from '../plan/verdict.js';
 import { onIo, onNpu } from './activities.js';
 import { failureFacts } from './failure.js';
 import { hostOf, throwBroken, type Generation } from './gang.js';
+import { withHandover, withHeard, withWords } from '../contract/gang-story.js';
 import { HOST_DUTY, observeTrainer } from './options.js';
 
-/** Silence, and an agent that goes or comes: the trainer may well live, so the same work is scheduled again. */
-const ATTACH_AGAIN = ['Silent', 'Detached', 'WorkerShutdown', 'AgentRestarted', 'ActivityReset', 'ActivityPause'];
+/** Silence, and an agent that goes or comes: the trainer may well live, so the same work is scheduled again. What the pages say of it. */
+const ATTACH_AGAIN: Readonly<Record<string, string>> = {
+  Silent: 'its agent fell silent',
+  Detached: 'its agent lost the server for a while',
+  WorkerShutdown: 'its agent was stopped',
+  AgentRestarted: 'its agent was gone and is back',
+  ActivityReset: 'its activity was reset',
+  ActivityPause: 'its activity was paused',
+};
 /** An agent that keeps coming and going without the trainer's end is a host at fault. */
 const ATTACHES = 20;
 /** A trainer that was given up holds its host until its lease ends: 10 minutes by default, and a little more. */
@@ -37,13 +45,14 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
   try {
     await Promise.race([Promise.all(ranks), commitsFailed]);
   } catch (error) {
-    gang.show({ phase: 'stopping' });
+    const foundAt = Date.now();
+    gang.view.show({ phase: 'stopping' });
     if (isEcho(failureFacts(error).type)) await rootOrLate(ranks);
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
     await stopAll(gang);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first.
-    await throwBroken(gang, ranks, commitFailure);
+    await throwBroken(gang, ranks, { first: commitFailure, foundAt });
   }
 }
 
@@ -80,22 +89,40 @@ async function observeRank(gang: Generation, nodeRank: number, port: number): Pr
   const what = `train g${String(generation)} node ${String(nodeRank)}`;
   for (let attach = 0, busy = 0; ;) {
     try {
-      return await onNpu(cluster, lease.host.name, what, observeTrainer(opening.timing)).trainRank({
+      const result = await onNpu(cluster, lease.host.name, what, observeTrainer(opening.timing)).trainRank({
         ...{ runId, generation, nodeRank, fence: lease.fence, inputs },
         masterAddress: master.host.address,
         masterPort: port,
         resumeIteration: from?.iteration ?? 0,
+        reachedIteration: gang.reachedIteration,
       });
+      hearEnd(gang, lease.host.name, nodeRank, result);
+      return result;
     } catch (error) {
       if (isCancellation(error)) throw error;
       const { type } = failureFacts(error);
       if (type === 'HostBusy' && busy < BUSY_TURNS) {
         busy += 1;
         await sleep(BUSY_WAIT);
-      } else if (ATTACH_AGAIN.includes(type) && attach < ATTACHES) attach += 1;
-      else throw error;
+        continue;
+      }
+      const why = ATTACH_AGAIN[type];
+      if (why === undefined || attach === ATTACHES) throw error;
+      attach += 1;
+      const handover = { at: Date.now(), generation, who: lease.host.name, what: why, isHeard: false };
+      gang.view.show(withHandover(gang.view.state, handover));
+      await gang.view.tell();
     }
   }
+}
+
+/** The end of a trainer tells how far it came, and that whoever observed it last had taken it over. */
+function hearEnd({ view, input }: Generation, host: string, nodeRank: number, end: TrainRankResult): void {
+  view.show(
+    nodeRank === input.opening.reportingNode
+      ? withWords(view.state, { ...end, adopted: [host] }, Date.now())
+      : withHeard(view.state, [host]),
+  );
 }
 
 /** On every host, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. */

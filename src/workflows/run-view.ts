@@ -1,20 +1,31 @@
 /** The run's state, kept in one place: for queries, for its page in the Temporal UI and for its search attributes. */
-import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import type { FineTuneInput, GangMoved, RunState, StageState } from '../contract/messages.js';
+import { ApplicationFailure, setCurrentDetails } from '@temporalio/workflow';
+import type { GangNews } from '../contract/gang.js';
+import type { FineTuneInput, RunState, StageState } from '../contract/messages.js';
 import { STAGE_NAMES, type StageName } from '../plan/plan.js';
 import { failureFacts } from './failure.js';
-import { searchAttribute } from './search-attributes.js';
-import { runDetails } from './view.js';
+import { inGroup } from './event-group.js';
+import { isOldNews, newGang } from '../contract/gang-story.js';
+import { runPage } from './run-page.js';
+import { CurrentAttributes } from './search-attributes.js';
 
 export class RunView {
   state: RunState;
   /** Stages that made anything anew: fetch brings two things, and counts as reused only if both were. */
   private readonly anew = new Set<StageName>();
+  private readonly attributes = new CurrentAttributes();
 
   constructor({ runId, cluster, spec }: FineTuneInput) {
     const stages = STAGE_NAMES.map((stage): StageState => ({ stage, status: 'waiting', hosts: [], note: '' }));
     this.state = { runId, name: spec.name, cluster, stages, iterations: spec.training.iterations, outcome: 'running' };
-    setCurrentDetails(runDetails(this.state));
+    // Whoever started the run may have left them out: a schedule, the Temporal UI.
+    this.attributes.set({
+      AnnealRun: runId,
+      AnnealName: spec.name,
+      AnnealModel: spec.publish.model,
+      AnnealCluster: cluster,
+    });
+    this.render();
   }
 
   begin(iterations: number): void {
@@ -23,9 +34,9 @@ export class RunView {
 
   async during(stage: StageName, work: () => Promise<void>): Promise<void> {
     this.show(stage, { status: 'running', startedAt: Date.now() });
-    upsertSearchAttributes([searchAttribute('AnnealStage', stage)]);
+    this.attributes.set({ AnnealStage: stage });
     try {
-      await work();
+      await inGroup(`stage ${stage}`, work);
       const { status } = this.stageOf(stage);
       this.show(stage, { status: status === 'running' ? 'done' : status, endedAt: Date.now() });
     } catch (error) {
@@ -47,23 +58,35 @@ export class RunView {
   show(stage: StageName, change: Partial<StageState>): void {
     const stages = this.state.stages.map((state) => (state.stage === stage ? { ...state, ...change } : state));
     this.state = { ...this.state, stages };
-    setCurrentDetails(runDetails(this.state));
+    this.render();
   }
 
-  /** Word from the gang: where it is, or why it waits. */
-  gangMoved({ note, hosts, generation, iteration }: GangMoved): void {
-    this.show('train', { note, hosts });
-    upsertSearchAttributes([
-      searchAttribute('AnnealHosts', hosts),
-      searchAttribute('AnnealGeneration', generation),
-      searchAttribute('AnnealIteration', iteration),
-    ]);
+  /** On which host a stage runs. */
+  on(stage: StageName, host: string): void {
+    this.show(stage, { hosts: [host] });
+    this.attributes.set({ AnnealHosts: [host] });
+  }
+
+  /** Word from the gang: where it is, why it waits, what happened to it. */
+  gangMoved(news: GangNews): void {
+    const known = this.state.gang ?? newGang(this.state.iterations);
+    if (isOldNews(known, news)) return;
+    const gang = { ...known, ...news };
+    const { generation, hosts, phase, note, committedIteration } = gang;
+    this.state = { ...this.state, gang };
+    const done = phase === 'done' ? `, iteration ${String(committedIteration)}` : '';
+    this.show('train', { hosts, note: note === '' ? `generation ${String(generation)}${done}` : note });
+    this.attributes.set({ AnnealHosts: hosts, AnnealGeneration: generation, AnnealIteration: committedIteration });
   }
 
   end(outcome: RunState['outcome']): void {
     this.state = { ...this.state, outcome };
-    upsertSearchAttributes([searchAttribute('AnnealOutcome', outcome)]);
-    setCurrentDetails(runDetails(this.state));
+    this.attributes.set({ AnnealOutcome: outcome });
+    this.render();
+  }
+
+  private render(): void {
+    setCurrentDetails(runPage(this.state, Date.now()));
   }
 
   private stageOf(stage: StageName): StageState {

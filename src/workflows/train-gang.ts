@@ -2,19 +2,14 @@
 import {
   ApplicationFailure,
   defineQuery,
-  defineSignal,
-  getExternalWorkflowHandle,
   isCancellation,
-  setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { CompleteSave } from '../contract/activities.js';
+import { withIncident } from '../contract/gang-story.js';
 import {
   QUERIES,
-  SIGNALS,
-  type GangMoved,
   type GangState,
   type Incident,
   type TrainGangInput,
@@ -31,67 +26,65 @@ import {
   type RunLog,
 } from '../plan/run-log.js';
 import { judge, rootCause } from '../plan/verdict.js';
-import { committing, control, verifying } from './activities.js';
+import { control, onControlWorker, verifying } from './activities.js';
 import { whileDeleting } from './deletes.js';
+import { inGroup } from './event-group.js';
 import { GangBroken } from './gang.js';
+import { GangView } from './gang-view.js';
 import { runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
 import { keepingRecord } from './loss-record.js';
 import { searchAttribute } from './search-attributes.js';
-import { gangDetails } from './view.js';
 
 const gangQuery = defineQuery<GangState>(QUERIES.gang);
-const gangMoved = defineSignal<[GangMoved]>(SIGNALS.gangMoved);
 
 export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
-  return keepingRecord(input, () => whileDeleting(input, () => trainToTheEnd(input)));
+  return inGroup('stage train', () => keepingRecord(input, () => whileDeleting(input, () => trainToTheEnd(input))));
 }
 
 async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   const { runId, cluster, opening } = input;
-  let gang: GangState = {
-    generation: 0,
-    hosts: [],
-    committedIteration: 0,
-    iterations: opening.iterations,
-    phase: 'waiting for hosts',
-    incidents: [],
-  };
-  const show = (change: Partial<GangState>): void => {
-    gang = { ...gang, ...change };
-    setCurrentDetails(gangDetails(gang));
-  };
-  setHandler(gangQuery, () => gang);
+  const view = new GangView(runId, opening.iterations);
+  setHandler(gangQuery, () => view.state);
 
   let log: RunLog = foldRunLog(await control(cluster, 'what this run has committed').readRunLog({ runId }));
-  const append = async (fact: RunFact): Promise<void> => {
-    await committing().appendRunFact({ runId, number: log.nextNumber, fact });
-    log = foldFact(log, fact);
-    const committedIteration = lastCommit(log)?.iteration ?? 0;
-    if (committedIteration === gang.committedIteration) return;
-    show({ committedIteration });
-    upsertSearchAttributes([searchAttribute('AnnealIteration', committedIteration)]);
+  let reachedIteration = lastCommit(log)?.iteration ?? 0;
+  view.show({ generation: log.generation, committedIteration: reachedIteration });
+  /** What belongs together goes together: a commit and what is too old by it are one event, and news that the run hears with it. */
+  const append = async (...facts: readonly RunFact[]): Promise<void> => {
+    const number = log.nextNumber;
+    const next = facts.reduce(foldFact, log);
+    await view.carry({ committedIteration: lastCommit(next)?.iteration ?? 0 }, (news) =>
+      onControlWorker().appendRunFacts({ runId, number, facts, news }),
+    );
+    log = next;
   };
-  const drop = ({ generation, iteration }: Commit, reason: Drop['reason'], why: string): Promise<void> =>
-    append({ fact: 'drop', generation, iteration, reason, why });
+  const dropOf = ({ generation, iteration }: Commit, reason: Drop['reason'], why: string): RunFact => ({
+    ...{ fact: 'drop', generation, iteration, reason, why },
+  });
   const keep = opening.keepCheckpoints;
-  const commit = async (save: CompleteSave, generation: number): Promise<void> => {
-    await append({ fact: 'commit', generation, iteration: save.iteration, checkpoint: save.checkpoint });
-    for (const old of tooOld(log, keep)) await drop(old, 'too old', `Only the last ${String(keep)} are kept.`);
+  const commit = async ({ iteration, checkpoint }: CompleteSave, generation: number): Promise<void> => {
+    const fact: RunFact = { fact: 'commit', generation, iteration, checkpoint };
+    const old = tooOld(foldFact(log, fact), keep);
+    await append(fact, ...old.map((one) => dropOf(one, 'too old', `Only the last ${String(keep)} are kept.`)));
   };
-  const remember = (incident: Omit<Incident, 'at'>): void =>
-    show({ incidents: [...gang.incidents, { at: Date.now(), ...incident }] });
+  let incidents = 0;
+  const remember = async (incident: Incident): Promise<void> => {
+    incidents += 1;
+    view.show(withIncident(view.state, incident));
+    await view.tell();
+  };
 
   // A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole.
   for (let last = lastCommit(log); last !== undefined && last.iteration >= opening.iterations; last = lastCommit(log)) {
     const { findDamage } = verifying(cluster, `is iteration ${String(last.iteration)} whole?`);
     const why = await findDamage({ fileSet: last.checkpoint });
     if (why === null) break;
-    await drop(last, 'damaged', why);
+    await append(dropOf(last, 'damaged', why));
     const iterationsLost = last.iteration - (lastCommit(log)?.iteration ?? 0);
     const decision = `Drops this commit, and trains ${String(iterationsLost)} iterations again.`;
-    remember({
-      ...{ generation: last.generation, host: 'the store', failure: 'CheckpointDamaged', message: why },
+    await remember({
+      ...{ at: Date.now(), generation: last.generation, host: 'the store', failure: 'CheckpointDamaged', message: why },
       ...{ decision, iterationsLost },
     });
   }
@@ -100,48 +93,45 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   for (;;) {
     const from = lastCommit(log);
     if (from !== undefined && from.iteration >= opening.iterations) {
-      show({ phase: 'done' });
-      await tellParent({
-        note: `generation ${String(from.generation)}, iteration ${String(from.iteration)}`,
-        ...{ hosts: gang.hosts, generation: from.generation, iteration: from.iteration },
-      });
+      view.show({ phase: 'done', generation: from.generation });
+      await view.tell();
       return {
         artifacts: { checkpoint: from.checkpoint },
-        facts: { iteration: from.iteration, generation: from.generation, incidents: gang.incidents.length },
+        facts: { iteration: from.iteration, generation: from.generation, incidents },
       };
     }
     const generation = log.generation + 1;
-    show({ generation, hosts: [], phase: 'waiting for hosts' });
+    const group = <Result>(work: () => Promise<Result>): Promise<Result> =>
+      inGroup(`generation ${String(generation)}`, work);
+    view.show({ generation, hosts: [], phase: 'waiting for hosts', pace: null });
     try {
-      await withHosts(
-        {
-          cluster,
-          generation,
-          hosts: opening.hosts,
-          npusPerHost: opening.npusPerHost,
-          runtime: opening.runtime,
-          onWaiting: (reason) =>
-            void tellParent({ note: reason, hosts: [], generation, iteration: gang.committedIteration }),
-        },
-        async ({ leases }) => {
-          const hosts = leases.map(({ host }) => host.name);
-          show({ hosts });
-          await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
-          upsertSearchAttributes([
-            searchAttribute('AnnealGeneration', generation),
-            searchAttribute('AnnealHosts', hosts),
-          ]);
-          await tellParent({
-            note: `generation ${String(generation)}`,
-            hosts,
+      await group(() =>
+        withHosts(
+          {
+            cluster,
             generation,
-            iteration: from?.iteration ?? 0,
-          });
-          await runGeneration({
-            ...{ input, generation, leases, from, show },
-            commit: (save) => commit(save, generation),
-          });
-        },
+            hosts: opening.hosts,
+            npusPerHost: opening.npusPerHost,
+            runtime: opening.runtime,
+            onWaiting: (note) => {
+              view.show({ note });
+              void group(() => view.tell());
+            },
+          },
+          async ({ leases }) => {
+            const hosts = leases.map(({ host }) => host.name);
+            view.show({ hosts, note: '' });
+            await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
+            upsertSearchAttributes([
+              searchAttribute('AnnealGeneration', generation),
+              searchAttribute('AnnealHosts', hosts),
+            ]);
+            await runGeneration({
+              ...{ input, generation, leases, from, reachedIteration, view },
+              commit: (save) => commit(save, generation),
+            });
+          },
+        ),
       );
     } catch (error) {
       if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
@@ -152,23 +142,17 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
         gained || from === undefined ? undefined : { from: from.iteration, to: log.commits.at(-2)?.iteration ?? 0 };
       const verdict = judge(root, gained ? 0 : restartsWithoutProgress + 1, back);
       // Bounded: every step back drops a commit, and there are finitely many. It says nothing of hosts, so it is no restart.
-      if (verdict.decision === 'one commit back' && from !== undefined) await drop(from, 'damaged', root.message);
+      if (verdict.decision === 'one commit back' && from !== undefined)
+        await append(dropOf(from, 'damaged', root.message));
       else restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
-      remember({
-        ...{ generation, host: root.host, failure: root.type, message: root.message, decision: verdict.why },
+      reachedIteration = Math.max(reachedIteration, error.reachedIteration);
+      await remember({
+        ...{ at: error.foundAt, generation, host: root.host, failure: root.type, message: root.message },
+        decision: verdict.why,
         iterationsLost: Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0)),
       });
       if (verdict.decision === 'give up')
-        throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, gang.incidents.slice(-10));
+        throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, view.state.incidents.slice(-10));
     }
-  }
-
-  /** A parent that is gone needs no news. */
-  async function tellParent(moved: GangMoved): Promise<void> {
-    const { parent } = workflowInfo();
-    if (parent === undefined) return;
-    await getExternalWorkflowHandle(parent.workflowId)
-      .signal(gangMoved, moved)
-      .catch(() => undefined);
   }
 }

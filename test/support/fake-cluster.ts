@@ -24,6 +24,8 @@ import type {
   TrainRankInput,
   TrainRankResult,
 } from '../../src/contract/activities.js';
+import { gangWords } from '../../src/activities/control/gang-words.js';
+import { tellRun } from '../../src/activities/control/tell-run.js';
 import {
   WORKFLOW_TYPES,
   type ChooseModelInput,
@@ -40,12 +42,14 @@ import {
   poolWorkflowId,
   retrainWorkflowId,
   runWorkflowId,
+  trainWorkflowId,
 } from '../../src/contract/names.js';
 import type { HostFacts } from '../../src/plan/hosts.js';
 import type { RunFact } from '../../src/plan/run-log.js';
 import { parseSpec } from '../../src/spec/parse.js';
 import type { ObjectStore } from '../../src/storage/object-store.js';
 import { quietRuntime } from './quiet-runtime.js';
+import { recordCommands, type SentCommand } from './worker-commands.js';
 import { workflowBundle } from './workflow-bundle.js';
 
 export const HOSTS = ['host-a', 'host-b', 'host-c'] as const;
@@ -82,6 +86,8 @@ export interface Behaviour {
 export class FakeCluster {
   /** Every act in order, as `what host`. */
   readonly acts: string[] = [];
+  /** What the workflows asked of the server. */
+  commands: readonly SentCommand[] = [];
   private readonly logs = new Map<string, RunFact[]>();
   private readonly saves: (CompleteSave & { readonly runId: string; readonly generation: number })[] = [];
   readonly name: string;
@@ -175,6 +181,7 @@ export class FakeCluster {
       ...(code === undefined ? {} : { workflowBundle: { code }, ...(replays ? { maxCachedWorkflows: 0 } : {}) }),
       maxHeartbeatThrottleInterval: '100ms',
     });
+    if (code !== undefined) this.commands = recordCommands(worker);
     this.workers.push(worker);
     this.running.push(worker.run());
   }
@@ -215,14 +222,17 @@ export class FakeCluster {
         return Promise.resolve();
       },
       readRunLog: ({ runId }) => Promise.resolve(this.logOf(runId)),
-      appendRunFact: ({ runId, number, fact }) => {
+      tellRun: ({ runId, news }) => tellRun(this.client, runId, news),
+      appendRunFacts: async ({ runId, number, facts, news }) => {
         const log = this.logOf(runId);
-        // Create-once: the same number with the same body is success, with another it ends the writer.
-        const there = log[number - 1];
-        if (there === undefined) log[number - 1] = fact;
-        else if (JSON.stringify(there) !== JSON.stringify(fact))
-          throw ApplicationFailure.nonRetryable('conflict', 'FactConflict');
-        return Promise.resolve();
+        for (const [index, fact] of facts.entries()) {
+          // Create-once: the same number with the same body is success, with another it ends the writer.
+          const there = log[number - 1 + index];
+          if (there === undefined) log[number - 1 + index] = fact;
+          else if (JSON.stringify(there) !== JSON.stringify(fact))
+            throw ApplicationFailure.nonRetryable('conflict', 'FactConflict');
+        }
+        if (news !== undefined) await tellRun(this.client, runId, news);
       },
       findDamage: () => Promise.resolve(null),
       recordMetrics: async ({ runId }) => {
@@ -235,7 +245,11 @@ export class FakeCluster {
           const save = this.saves.find(
             (one) => one.runId === runId && one.generation === generation && one.iteration > afterIteration,
           );
-          if (save !== undefined) return { iteration: save.iteration, checkpoint: save.checkpoint };
+          if (save !== undefined) {
+            const words = await gangWords(this.client, trainWorkflowId(runId), generation);
+            const { iteration, checkpoint } = save;
+            return { iteration, checkpoint, ...(words === undefined ? {} : { words }) };
+          }
           if (once) return null;
           Context.current().heartbeat();
           await Context.current().sleep(50);

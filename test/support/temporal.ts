@@ -15,12 +15,10 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-export async function startTemporal(): Promise<TestServer> {
+/** `known` are the search attributes that it has from the start; left out, ours. */
+export async function startTemporal(known: Readonly<Record<string, string>> = SEARCH_ATTRIBUTES): Promise<TestServer> {
   const port = await freePort();
-  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => [
-    '--search-attribute',
-    `${name}=${type}`,
-  ]);
+  const attributes = Object.entries(known).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]);
   const ports = ['--ip', '127.0.0.1', '--port', String(port), '--http-port', String(await freePort())];
   const server = spawn(
     TEMPORAL_CLI,

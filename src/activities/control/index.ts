@@ -10,6 +10,7 @@ import { createRecordMetrics } from './record-metrics.js';
 import { createResumePoints } from './resume-points.js';
 import { createRetrains } from './retrains.js';
 import { createRunLog } from './run-log.js';
+import { createTellRun } from './tell-run.js';
 import { createWatchSaves } from './watch-saves.js';
 
 export function createControlActivities(deps: ControlDeps): ControlActivities {
@@ -24,5 +25,6 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
     ...createResumePoints(deps),
     ...createRetrains(deps),
     ...createRunLog(deps),
+    ...createTellRun(deps),
   };
 }

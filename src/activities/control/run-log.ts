@@ -5,14 +5,16 @@ import { appendFact, readFacts } from '../../storage/facts.js';
 import { runLogPrefix } from '../../contract/store-keys.js';
 import { orFail } from '../fail.js';
 import type { ControlDeps } from './deps.js';
+import { tellRun } from './tell-run.js';
 
-export function createRunLog({ store }: ControlDeps): Pick<ControlActivities, 'readRunLog' | 'appendRunFact'> {
+export function createRunLog({ store, client }: ControlDeps): Pick<ControlActivities, 'readRunLog' | 'appendRunFacts'> {
   return {
     readRunLog: ({ runId }) =>
       orFail(async () => (await readFacts(store, runLogPrefix(runId))).map(({ body }) => body as RunFact)),
-    appendRunFact: ({ runId, number, fact }) =>
+    appendRunFacts: ({ runId, number, facts, news }) =>
       orFail(async () => {
-        await appendFact(store, runLogPrefix(runId), number, fact);
+        for (const [index, fact] of facts.entries()) await appendFact(store, runLogPrefix(runId), number + index, fact);
+        if (news !== undefined) await tellRun(client, runId, news);
       }),
   };
 }

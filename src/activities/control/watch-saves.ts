@@ -1,7 +1,9 @@
 /** Finds complete saves: node 0 has named the iteration, every node's manifest is there, and together they are the plan's files. */
-import { Context } from '@temporalio/activity';
+import { CancelledFailure, Context } from '@temporalio/activity';
+import type { Client } from '@temporalio/client';
 import { iterationFolder, parseIterationFolder } from '../../backends/mindspeed/checkpoint.js';
 import type { CompleteSave, ControlActivities, WatchSavesInput } from '../../contract/activities.js';
+import { trainWorkflowId } from '../../contract/names.js';
 import {
   checkpointManifestName,
   checkpointPrefix,
@@ -17,24 +19,52 @@ import type { ObjectStore } from '../../storage/object-store.js';
 import { failure, orFail } from '../fail.js';
 import { readPlan } from '../run-documents.js';
 import type { ControlDeps } from './deps.js';
+import { gangWords } from './gang-words.js';
 
 /** A commit waits this long at most after a save is complete; a save takes seconds at least. */
 const LOOK_MS = 1000;
 
-export function createWatchSaves({ store }: ControlDeps): ControlActivities['watchSaves'] {
+/** The heartbeat of a watcher. An attempt that fails by itself says so, hence one that has not was left by its worker. */
+interface Watching {
+  readonly hasFailed: boolean;
+}
+
+export function createWatchSaves({ store, client }: ControlDeps): ControlActivities['watchSaves'] {
   return (input) =>
     orFail(async () => {
       const context = Context.current();
-      const { gang } = await readPlan(store, input.runId);
-      // Bounded by the activity's own limit and by cancellation, which `sleep` throws.
-      for (;;) {
-        context.heartbeat();
-        const complete = await nextComplete(store, gang, input);
-        if (complete !== undefined) return complete;
-        if (input.once) return null;
-        await context.sleep(LOOK_MS);
+      const before = context.info.heartbeatDetails as Watching | undefined;
+      const isSuccessor = context.info.attempt > 1 && before?.hasFailed === false;
+      try {
+        const { gang } = await readPlan(store, input.runId);
+        // Bounded by the activity's own limit and by cancellation, which `sleep` throws.
+        for (;;) {
+          context.heartbeat({ hasFailed: false } satisfies Watching);
+          const complete = await nextComplete(store, gang, input);
+          if (complete !== undefined) return await withWords(client, input, complete, isSuccessor);
+          if (input.once) return null;
+          await context.sleep(LOOK_MS);
+        }
+      } catch (error) {
+        if (!(error instanceof CancelledFailure)) context.heartbeat({ hasFailed: true } satisfies Watching);
+        throw error;
       }
     });
+}
+
+/** What the gang's workflow is told with a save, since it is told of it anyway. */
+async function withWords(
+  client: Client,
+  { runId, generation }: WatchSavesInput,
+  save: CompleteSave,
+  isSuccessor: boolean,
+): Promise<CompleteSave> {
+  const words = await gangWords(client, trainWorkflowId(runId), generation);
+  return {
+    ...save,
+    ...(words === undefined ? {} : { words }),
+    ...(isSuccessor ? { workerReplaced: true as const } : {}),
+  };
 }
 
 async function nextComplete(

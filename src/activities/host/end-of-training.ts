@@ -9,7 +9,7 @@ import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { isStoreError } from '../../storage/errors.js';
 import { failure } from '../fail.js';
-import type { RankWork } from './rank-work.js';
+import { measured, type RankWork } from './rank-work.js';
 
 /** A save that cannot be shipped though the store answers will not be shippable later either. */
 const STUCK_SECONDS = 120;
@@ -75,7 +75,7 @@ export async function endOfTraining(
         `Host ${deps.facts.name}: the trainer ended well, but iteration ${String(iterations)} could not be shipped ` +
           `for ${String(STUCK_SECONDS)} s (${String(shipper.problem)}); the last shipped is ${String(shipper.shippedIteration)}.`,
       );
-    return { iteration: log.iteration, ...(log.loss === undefined ? {} : { loss: log.loss }) };
+    return { iteration: log.iteration, ...measured(work) };
   };
 }
 

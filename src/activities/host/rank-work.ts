@@ -1,6 +1,6 @@
 /** What one attempt at a node's training works with; launch, observation and judgement share it. */
 import type { Backend } from '../../backends/backend.js';
-import type { TrainRankInput } from '../../contract/activities.js';
+import type { TrainProgress, TrainRankInput } from '../../contract/activities.js';
 import type { Plan } from '../../plan/plan.js';
 import type { HostDeps } from './deps.js';
 import type { ShippedLog } from './log-shipper.js';
@@ -13,10 +13,22 @@ export interface RankWork {
   readonly plan: Plan;
   readonly backend: Backend;
   readonly dir: string;
+  /** This attempt found the trainer running. */
+  readonly isAdopted: boolean;
   readonly log: TrainerLog;
   readonly shipper: SaveShipper;
   /** Of the trainer's launcher; left out when it had ended before this attempt. */
   readonly pid: number | undefined;
   /** What goes to the store while the trainer writes it; ended with the observation. */
   readonly logs: readonly ShippedLog[];
+}
+
+/** What the reporting node knows of its trainer's progress; the others know nothing of it. */
+export function measured({ log }: RankWork): Pick<TrainProgress, 'loss' | 'secondsPerIteration' | 'newIterationAt'> {
+  const { loss, secondsPerIteration, newIterationAt } = log;
+  return {
+    ...(loss === undefined ? {} : { loss }),
+    ...(secondsPerIteration === undefined ? {} : { secondsPerIteration }),
+    ...(newIterationAt === undefined ? {} : { newIterationAt }),
+  };
 }

@@ -14,7 +14,7 @@ import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import { passFence } from './fence.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
-import type { RankWork } from './rank-work.js';
+import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
 import { readStagedPlan } from './stage-in.js';
 import { fillCommand, writePlannedFiles } from './stage-command.js';
@@ -32,7 +32,7 @@ export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
       const dir = trainerDir(trainersFolder(deps.workRoot), input);
       const plan = await readStagedPlan(dir);
       const backend = backendFor({ kind: plan.runtime });
-      const pid = await launchOrAdopt(deps, input, plan, dir);
+      const { isAdopted, pid } = await launchOrAdopt(deps, input, plan, dir);
       const folder = join(dir, 'save');
       const { store } = deps;
       const ship = (log: string, file: string): ShippedLog =>
@@ -42,28 +42,29 @@ export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
       const isReporting = plan.gang.reportingNode === input.nodeRank;
       const metrics = isReporting ? ship(metricsLogName(input.generation), 'metrics.jsonl') : undefined;
       const shipper = new SaveShipper({ store, backend, gang: plan.gang, node: input, folder, metrics });
-      const log = new TrainerLog(join(dir, 'trainer.log'), backend, input.resumeIteration);
+      const { resumeIteration, reachedIteration } = input;
+      const path = join(dir, 'trainer.log');
+      const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted });
       const logs = metrics === undefined ? [printed] : [printed, metrics];
-      return observe({ deps, input, plan, backend, dir, log, shipper, logs, pid });
+      return observe({ deps, input, plan, backend, dir, isAdopted, log, shipper, logs, pid });
     });
 }
 
-/**
- * At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept.
- * Returns the pid of its launcher while it runs.
- */
-async function launchOrAdopt(
-  deps: HostDeps,
-  input: TrainRankInput,
-  plan: Plan,
-  dir: string,
-): Promise<number | undefined> {
+/** Which trainer there is, once one was launched or found. */
+interface Found {
+  readonly isAdopted: boolean;
+  /** Of its launcher, while it runs. */
+  readonly pid: number | undefined;
+}
+
+/** At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept. */
+async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, dir: string): Promise<Found> {
   const { runId, generation, nodeRank } = input;
   const marker = { runId, generation, nodeRank };
   const lockFile = hostLockFile(deps.workRoot);
   const found = await findTrainer(dir, Context.current().cancellationSignal);
-  if (found.state === 'running') return found.trainerPid;
-  if (found.state === 'exited') return undefined;
+  if (found.state === 'running') return { isAdopted: true, pid: found.trainerPid };
+  if (found.state === 'exited') return { isAdopted: false, pid: undefined };
   if (found.state === 'lost') {
     const report = await sweep({ dir, marker, lockFile });
     throw failure(report.gone ? 'SupervisorLost' : 'HostDirty', `${found.message} ${report.message}`);
@@ -91,7 +92,7 @@ async function launchOrAdopt(
   });
   if (launched.kind === 'host-busy') throw failure('HostBusy', launched.message);
   if (launched.kind === 'failed-to-start') throw failure('TrainerFailed', launched.message);
-  return launched.kind === 'started' ? launched.trainerPid : undefined;
+  return { isAdopted: false, pid: launched.kind === 'started' ? launched.trainerPid : undefined };
 }
 
 async function observe(work: RankWork): Promise<TrainRankResult> {
@@ -132,7 +133,8 @@ async function shipWhile({ shipper }: RankWork, signal: AbortSignal): Promise<vo
   }
 }
 
-function progressOf({ deps, input, plan, log, shipper, pid }: RankWork): TrainProgress {
+function progressOf(work: RankWork): TrainProgress {
+  const { deps, input, plan, log, shipper, pid } = work;
   return {
     host: deps.facts.name,
     phase: log.phase,
@@ -140,7 +142,8 @@ function progressOf({ deps, input, plan, log, shipper, pid }: RankWork): TrainPr
     // Only the reporting node hears iterations; the others know what they have shipped.
     iteration: Math.max(log.iteration, shipper.shippedIteration),
     iterations: plan.gang.iterations,
-    ...(log.loss === undefined ? {} : { loss: log.loss }),
+    ...measured(work),
+    ...(work.isAdopted ? { adopted: true as const } : {}),
     quietSeconds: log.quietSeconds,
     shippedIteration: shipper.shippedIteration,
     ...(pid === undefined ? {} : { pid }),

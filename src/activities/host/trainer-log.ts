@@ -1,4 +1,5 @@
 /** Follows a trainer's output: the last lines as evidence, and what they say of its progress. */
+import { statSync } from 'node:fs';
 import type { Backend } from '../../backends/backend.js';
 import type { TrainProgress } from '../../contract/activities.js';
 import { tailFile } from '../../process/log-tail.js';
@@ -6,23 +7,43 @@ import { monotonicSeconds } from '../../process/wait.js';
 
 /** Enough for a traceback of every rank of a host and torchrun's report. */
 const KEPT_LINES = 400;
+/** Iterations whose mean is the pace: enough to smooth one slow batch, few enough to follow a change. */
+const PACE_ITERATIONS = 20;
+
+export interface TrainerLogOptions {
+  readonly path: string;
+  readonly backend: Backend;
+  readonly resumeIteration: number;
+  /** Iterations beyond this one are new to the run. */
+  readonly reachedIteration: number;
+  /** An adopted trainer has said things before: when it said them is not known. */
+  readonly isAdopted: boolean;
+}
 
 export class TrainerLog {
   readonly lines: string[] = [];
   phase: TrainProgress['phase'] = 'starting';
   iteration: number;
   loss: number | undefined;
+  /** Epoch milliseconds at which the first iteration that is new to the run was heard; of an adopted trainer only what is heard live. */
+  newIterationAt: number | undefined;
+  private readonly paces: number[] = [];
   private heardAt = monotonicSeconds();
   private readonly ending = new AbortController();
   private readonly tail: Promise<unknown>;
 
-  constructor(path: string, backend: Backend, resumeIteration: number) {
+  constructor({ path, backend, resumeIteration, reachedIteration, isAdopted }: TrainerLogOptions) {
     this.iteration = resumeIteration;
+    const oldBytes = isAdopted ? (statSync(path, { throwIfNoEntry: false })?.size ?? 0) : 0;
+    let isKnown = false;
     this.tail = tailFile(path, {
       signal: this.ending.signal,
       lastLine: 'deliver',
-      onLine: (line) => {
+      onLine: (line, nextByte) => {
         this.hear(line, backend);
+        if (isKnown || this.iteration <= reachedIteration) return;
+        isKnown = true;
+        if (nextByte > oldBytes) this.newIterationAt = Date.now();
       },
     });
     // Looked at in `end`; without this a failing disk would end the agent.
@@ -31,6 +52,11 @@ export class TrainerLog {
 
   get quietSeconds(): number {
     return Math.round(monotonicSeconds() - this.heardAt);
+  }
+
+  get secondsPerIteration(): number | undefined {
+    if (this.paces.length === 0) return undefined;
+    return this.paces.reduce((sum, ms) => sum + ms, 0) / this.paces.length / 1000;
   }
 
   /** Reads what is left and stops; afterwards `lines` holds the last words. */
@@ -49,6 +75,8 @@ export class TrainerLog {
         this.phase = 'training';
         this.iteration = event.iteration;
         this.loss = event.loss;
+        if (event.elapsedMs !== undefined) this.paces.push(event.elapsedMs);
+        if (this.paces.length > PACE_ITERATIONS) this.paces.shift();
         break;
       case 'saving':
         this.phase = 'saving';

@@ -1,10 +1,11 @@
-/** `anneal watch RUN`: follows a run to its end, as lines, as a live line on a terminal, or as JSON lines. */
+/** `anneal watch RUN`: follows a run to its end, as lines, with a live block on a terminal, or as JSON lines. */
 import type { Place } from '../../client/connect.js';
 import type { RunEvent, RunHandle } from '../../client/index.js';
 import { textReport } from '../../report/run-report.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { print, printJsonLine } from '../output.js';
-import { LiveLine } from '../live-line.js';
+import { LiveBlock } from '../live-block.js';
+import { RunScreen } from '../run-screen.js';
 import { showEvent, showProgress } from '../show-event.js';
 import { factsOf } from '../summary.js';
 import { withAnneal, type WhereFlags } from '../where.js';
@@ -30,18 +31,23 @@ const DEFAULT_COLUMNS = 80;
 
 /** Prints a run's events until its end, and says by the exit code how it ended. */
 export async function follow(run: RunHandle, { json = false, place, signal }: FollowOptions): Promise<number> {
-  const live = new LiveLine(process.stdout);
+  const live = new LiveBlock(process.stdout);
+  const screen = new RunScreen();
   const printed = new Map<string, number>();
   let code: number = EXIT_CODES.failed.code;
   for await (const event of run.watch(signal === undefined ? {} : { signal })) {
     if (event.type === 'outcome') code = exitOf(event);
-    if (json) printJsonLine(event);
-    else if (event.type !== 'progress') live.above(showEvent(event));
-    else if (live.isLive) live.show(showProgress(event, process.stdout.columns || DEFAULT_COLUMNS));
-    else if (event.total !== undefined && event.done !== undefined) {
+    if (json) {
+      printJsonLine(event);
+      continue;
+    }
+    screen.take(event);
+    if (event.type !== 'progress') live.above(showEvent(event));
+    if (live.isLive) live.show(screen.lines(process.stdout.columns || DEFAULT_COLUMNS));
+    else if (event.type === 'progress' && event.total !== undefined && event.done !== undefined) {
       const share = Math.floor(event.done / event.total / PLAIN_STEP);
       // A roll-back makes the share fall; that is worth a line too.
-      if (share !== printed.get(event.stage)) print(showProgress(event));
+      if (share !== printed.get(event.stage)) print(showProgress(event).join('\n'));
       printed.set(event.stage, share);
     }
   }

@@ -5,7 +5,8 @@ import { showHosts } from '../../../src/cli/commands/hosts.js';
 import { showRuns } from '../../../src/cli/commands/runs.js';
 import { EXIT_CODES, exitCodeTable, CommandError } from '../../../src/cli/exit-codes.js';
 import { failureOf } from '../../../src/cli/failure.js';
-import { LiveLine } from '../../../src/cli/live-line.js';
+import { LiveBlock } from '../../../src/cli/live-block.js';
+import { RunScreen } from '../../../src/cli/run-screen.js';
 import { showEvent, showProgress } from '../../../src/cli/show-event.js';
 import { RunNotFoundError } from '../../../src/client/errors.js';
 
@@ -27,14 +28,37 @@ describe('showEvent', () => {
     expect(showEvent(event)).toBe(expected);
   });
 
-  test('an incident says what failed, what was decided and what it cost', () => {
-    const shown = showEvent({
-      ...{ type: 'incident', at: 0, generation: 2, host: 'host-b', failure: 'TrainerFailed' },
-      ...{ message: 'exit code 1', decision: 'same hosts again', iterationsLost: 7 },
-    });
-    expect(shown).toBe(
-      '! train    generation 2: TrainerFailed on host-b: exit code 1, same hosts again, 7 iterations lost',
+  /** Local noon of some day, so that the clock in a line does not depend on the zone of the test. */
+  const noon = new Date(2026, 0, 2, 12, 0, 0).getTime();
+  const incident = {
+    ...{ at: noon, generation: 2, host: 'host-b', failure: 'TrainerFailed', message: 'exit code 1' },
+    ...{ decision: 'Starts again.', iterationsLost: 7 },
+  };
+
+  test('an incident says when, who, what, why and what it cost, and its end what time it cost', () => {
+    expect(showEvent({ type: 'incident', ...incident })).toBe(
+      '! train    12:00:00 generation 2: TrainerFailed on host-b: exit code 1; Starts again.; 7 iterations lost',
     );
+    expect(showEvent({ type: 'recovered', ...incident, secondsToNewIteration: 83 })).toBe(
+      '* train    12:01:23 generation 2: the TrainerFailed on host-b is made good; 7 iterations trained again, new ones after 83 s',
+    );
+  });
+
+  test('a handover says who went on', () => {
+    const handover = { at: noon, generation: 1, who: 'host-a', what: 'its agent was gone and is back' };
+    expect(showEvent({ type: 'handover', ...handover, isHeard: false })).toBe(
+      '. train    12:00:00 generation 1: host-a: its agent was gone and is back; its work is asked for again',
+    );
+    expect(showEvent({ type: 'handover', ...handover, isHeard: true })).toBe(
+      '* train    12:00:00 generation 1: host-a: its agent was gone and is back; its successor goes on; nothing lost',
+    );
+  });
+
+  test('what a trainer printed neither breaks the line nor steers the terminal', () => {
+    const message = 'a\nb\u001B[2Jc\u202Ed\u0007';
+    const shown = showEvent({ type: 'incident', ...incident, message, host: 'x\r\ny' });
+    expect(shown).toContain('TrainerFailed on x y: a b [2Jc d;');
+    expect(shown).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 });
 
@@ -51,7 +75,7 @@ describe('showProgress', () => {
   } as const;
 
   test('is a plain line without a terminal', () => {
-    expect(showProgress(event)).toBe('  train    150/300  loss 0.1234  30 s left  training (host-b)');
+    expect(showProgress(event)).toEqual(['  train    150/300  loss 0.1234  30 s left  training (host-b)']);
   });
 
   test('shows bytes of a transfer as a share', () => {
@@ -63,12 +87,36 @@ describe('showProgress', () => {
       total: 5_404_442,
       message: 'stores data',
     } as const;
-    expect(showProgress(bytes)).toBe('  fetch    50.0 %  stores data (host-a)');
+    expect(showProgress({ ...bytes, perSecond: 2_500_000 })).toEqual([
+      '  fetch    50.0 %  2.5 MB/s  stores data (host-a)',
+    ]);
   });
 
-  test('has a bar on a terminal and never more than its width', () => {
-    expect(showProgress(event, 200)).toContain('[############------------]');
-    for (const width of [200, 60, 40]) expect(showProgress(event, width).length).toBeLessThan(width);
+  test('has a bar on a terminal, a second line for the gang, and no line as wide as the terminal', () => {
+    const gang = { ...event, generation: 2, hosts: ['host-a', 'host-b'], perSecond: 4 };
+    expect(showProgress(gang, 200)).toEqual([
+      '  train    [############------------]  50.0 % 150/300  loss 0.1234  0.250 s/iteration  30 s left',
+      '           generation 2 on host-a, host-b: training',
+    ]);
+    for (const columns of [200, 60, 40])
+      for (const line of showProgress(gang, columns)) expect(line.length).toBeLessThan(columns);
+  });
+});
+
+describe('RunScreen', () => {
+  const progress = (stage: 'convert' | 'prepare', message: string) =>
+    ({ type: 'progress', stage, host: 'host-a', message }) as const;
+  const started = (stage: 'convert' | 'prepare') => ({ type: 'stage-started', stage, hosts: [], note: '' }) as const;
+
+  test('shows every stage that runs with what it last said, and none that has ended', () => {
+    const screen = new RunScreen();
+    for (const event of [started('convert'), started('prepare'), progress('convert', 'a'), progress('convert', 'b')])
+      screen.take(event);
+    expect(screen.lines(80)).toEqual(['  convert    b (host-a)', '  prepare  …']);
+    screen.take({ type: 'stage-done', stage: 'convert', hosts: [], note: '', seconds: 1 });
+    expect(screen.lines(80)).toEqual(['  prepare  …']);
+    screen.take({ type: 'outcome', outcome: 'failed', message: '' });
+    expect(screen.lines(80)).toEqual([]);
   });
 });
 
@@ -151,20 +199,24 @@ describe('exit codes', () => {
   });
 });
 
-describe('LiveLine', () => {
-  test('is written over on a terminal and gives way to lasting lines', () => {
+describe('LiveBlock', () => {
+  test('is written over on a terminal, line by line, and gives way to lasting lines', () => {
     let written = '';
-    const live = new LiveLine({ isTTY: true, write: (text: string | Uint8Array) => ((written += String(text)), true) });
-    live.show('one');
+    const live = new LiveBlock({
+      isTTY: true,
+      write: (text: string | Uint8Array) => ((written += String(text)), true),
+    });
+    live.show(['one', 'two', 'three']);
+    live.show(['four']);
     live.above('news');
     live.clear();
-    expect(written).toBe('\r\u001B[2Kone\r\u001B[2Knews\n');
+    expect(written).toBe('\r\u001B[Jone\ntwo\nthree\u001B[2A\r\u001B[Jfour\r\u001B[Jnews\n');
   });
 
   test('writes only lasting lines without a terminal', () => {
     let written = '';
-    const live = new LiveLine({ write: (text: string | Uint8Array) => ((written += String(text)), true) });
-    live.show('one');
+    const live = new LiveBlock({ write: (text: string | Uint8Array) => ((written += String(text)), true) });
+    live.show(['one']);
     live.above('news');
     expect(written).toBe('news\n');
   });

@@ -32,6 +32,7 @@ const training: TrainProgress = {
   quietSeconds: 0,
   shippedIteration: 0,
 };
+const quiet = { note: '', pace: null, handovers: [] } as const;
 const types = (before: Snapshot | undefined, after: Snapshot): string[] =>
   eventsBetween(before, after).map((event) => ('stage' in event ? `${event.type} ${event.stage}` : event.type));
 
@@ -124,11 +125,42 @@ describe('eventsBetween', () => {
       iterations: 300,
       phase: 'training',
       incidents: [incident],
+      ...quiet,
     } as const;
     const before = snapshot(['done', 'done', 'done', 'running'], { gang: { ...gang, incidents: [] } });
     const after = { ...before, gang };
     expect(eventsBetween(before, after)).toMatchObject([{ type: 'incident', iterationsLost: 7 }]);
     expect(eventsBetween(after, after)).toEqual([]);
+  });
+
+  test('the end of an incident and a handover are told when they are known, each once', () => {
+    const base = { generation: 2, hosts: [], committedIteration: 0, iterations: 300, phase: 'training' } as const;
+    const incident = {
+      at: 1_000,
+      generation: 1,
+      host: 'h',
+      failure: 'f',
+      message: 'm',
+      decision: 'd',
+      iterationsLost: 7,
+    };
+    const handover = { at: 5_000, generation: 2, who: 'host-a', what: 'w', isHeard: false };
+    const at = (gang: Partial<NonNullable<Snapshot['gang']>>): Snapshot =>
+      snapshot(['done', 'done', 'done', 'running'], { gang: { ...base, ...quiet, incidents: [], ...gang } });
+    const broken = at({ incidents: [incident] });
+    const asked = at({ incidents: [incident], handovers: [handover] });
+    const heard = at({
+      incidents: [{ ...incident, secondsToNewIteration: 9 }],
+      handovers: [{ ...handover, isHeard: true }],
+    });
+    expect(eventsBetween(at({}), broken)).toEqual([{ type: 'incident', ...incident }]);
+    expect(eventsBetween(broken, asked)).toEqual([{ type: 'handover', ...handover }]);
+    expect(eventsBetween(asked, heard)).toEqual([
+      { type: 'handover', ...handover, isHeard: true },
+      { type: 'recovered', ...incident, secondsToNewIteration: 9 },
+    ]);
+    expect(eventsBetween(heard, heard)).toEqual([]);
+    expect(eventsBetween(at({}), heard).map(({ type }) => type)).toEqual(['incident', 'handover', 'recovered']);
   });
 
   test('waiting is told when its reason changes, not at every look', () => {
@@ -139,6 +171,7 @@ describe('eventsBetween', () => {
       iterations: 300,
       phase: 'waiting for hosts',
       incidents: [],
+      ...quiet,
     } as const;
     const waiting = (note: string): Snapshot => snapshot(['done', 'done', 'done', 'running'], { gang, note });
     expect(eventsBetween(undefined, waiting('2 of 3 hosts')).at(-1)).toEqual({
@@ -153,23 +186,24 @@ describe('eventsBetween', () => {
 describe('RateWindow', () => {
   test('knows nothing from one look, and the rest from the pace of several', () => {
     const rate = new RateWindow();
-    expect(rate.etaSeconds(0, 100, 0)).toBeUndefined();
-    expect(rate.etaSeconds(10, 100, 5_000)).toBeCloseTo(45);
+    expect(rate.take(0, 100, 0)).toEqual({});
+    expect(rate.take(10, 100, 5_000)).toEqual({ perSecond: 2, etaSeconds: 45 });
   });
 
   test('begins anew after a roll-back instead of counting backwards', () => {
     const rate = new RateWindow();
-    rate.etaSeconds(80, 100, 0);
-    rate.etaSeconds(90, 100, 1_000);
-    expect(rate.etaSeconds(40, 100, 2_000)).toBeUndefined();
-    expect(rate.etaSeconds(50, 100, 3_000)).toBeCloseTo(5);
+    rate.take(80, 100, 0);
+    rate.take(90, 100, 1_000);
+    expect(rate.take(40, 100, 2_000)).toEqual({});
+    expect(rate.take(50, 100, 3_000).etaSeconds).toBeCloseTo(5);
   });
 
   test('follows a change of pace within its window', () => {
     const rate = new RateWindow();
-    for (let done = 0; done <= 100; done += 1) rate.etaSeconds(done, 1_000, done * 10_000);
+    for (let done = 0; done <= 100; done += 1) rate.take(done, 1_000, done * 10_000);
     let eta: number | undefined;
-    for (let done = 101; done <= 140; done += 1) eta = rate.etaSeconds(done, 1_000, 1_000_000 + (done - 100) * 1_000);
+    for (let done = 101; done <= 140; done += 1)
+      eta = rate.take(done, 1_000, 1_000_000 + (done - 100) * 1_000).etaSeconds;
     expect(eta).toBeCloseTo(860);
   });
 });

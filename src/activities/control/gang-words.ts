@@ -1,0 +1,34 @@
+/** What the trainers' heartbeats say at this moment, read from the server: the workflow hears it with the next save, at no event. */
+import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+import type { NpuActivities, TrainProgress } from '../../contract/activities.js';
+import type { GangWords } from '../../contract/gang.js';
+import { joinWords } from '../../contract/gang-story.js';
+
+const TRAIN_RANK = 'trainRank' satisfies keyof NpuActivities;
+/** A page's numbers are not worth a commit that waits. */
+const LIMIT_MS = 2_000;
+
+/** Undefined when no trainer of the generation was heard, or the server does not answer in time. */
+export async function gangWords(
+  client: Client,
+  workflowId: string,
+  generation: number,
+): Promise<GangWords | undefined> {
+  try {
+    const description = await client.connection.withDeadline(Date.now() + LIMIT_MS, () =>
+      client.workflow.getHandle(workflowId).describe(),
+    );
+    return joinWords(progressOf(description), generation);
+  } catch {
+    return undefined;
+  }
+}
+
+function progressOf({ raw }: WorkflowExecutionDescription): readonly TrainProgress[] {
+  return (raw.pendingActivities ?? []).flatMap(({ activityType, heartbeatDetails }) => {
+    const payload = heartbeatDetails?.payloads?.[0];
+    if (activityType?.name !== TRAIN_RANK || !payload) return [];
+    return [defaultPayloadConverter.fromPayload<TrainProgress>(payload)];
+  });
+}

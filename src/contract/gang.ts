@@ -1,0 +1,71 @@
+/** What a gang tells of itself: to a query, to the run's page, and to a watcher. Our own words and numbers, and a trainer's last sentence. */
+
+/** How the training went when the node that knows iteration and loss was last heard. */
+export interface TrainingPace {
+  /** Epoch milliseconds by the workflow's clock. */
+  readonly at: number;
+  readonly iteration: number;
+  readonly loss?: number;
+  readonly secondsPerIteration?: number;
+}
+
+/** What broke a generation, what the engine did about it, and what it cost. */
+export interface Incident {
+  /** When the gang was found broken, epoch milliseconds by the workflow's clock. */
+  readonly at: number;
+  readonly generation: number;
+  readonly host: string;
+  readonly failure: string;
+  /** From a trainer's log or a command's output: foreign text. */
+  readonly message: string;
+  readonly decision: string;
+  readonly iterationsLost: number;
+  /** From `at` to the first iteration that no generation had reached before; left out while nobody knows. */
+  readonly secondsToNewIteration?: number;
+}
+
+/** Somebody went on with what somebody else had begun. Nothing is lost by it, and no budget counts it. */
+export interface Handover {
+  /** When the work was given on, epoch milliseconds by the workflow's clock. */
+  readonly at: number;
+  readonly generation: number;
+  /** A host, or the control worker. */
+  readonly who: string;
+  /** Half a sentence of ours, such as "its agent restarted". */
+  readonly what: string;
+  /** Whether the successor was heard; until then the work is only asked for again. */
+  readonly isHeard: boolean;
+}
+
+/** Answer to the query `gang` of `trainGang`. */
+export interface GangState {
+  readonly generation: number;
+  readonly hosts: readonly string[];
+  readonly committedIteration: number;
+  readonly iterations: number;
+  readonly phase: 'waiting for hosts' | 'staging in' | 'training' | 'stopping' | 'done';
+  /** Why it waits; empty when it does not. */
+  readonly note: string;
+  /** Null until the present generation has been heard. */
+  readonly pace: TrainingPace | null;
+  /** The last `KEPT` of each, oldest first. */
+  readonly incidents: readonly Incident[];
+  readonly handovers: readonly Handover[];
+}
+
+/** What a page can show and a signal may carry; who needs all of a long run's incidents has its log and its history. */
+export const KEPT = 20;
+
+/** What has changed since the run's own workflow was last told. Both numbers are always there, so that old news is known as such. */
+export type GangNews = Pick<GangState, 'generation' | 'committedIteration'> & Partial<GangState>;
+
+/** What the nodes' heartbeats said when a save was found: it reaches the workflow with the save, and so costs no event. */
+export interface GangWords {
+  readonly iteration: number;
+  readonly loss?: number;
+  readonly secondsPerIteration?: number;
+  /** Epoch milliseconds on the reporting host. */
+  readonly newIterationAt?: number;
+  /** Hosts whose agents say that they adopted their trainer. */
+  readonly adopted: readonly string[];
+}

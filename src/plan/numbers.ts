@@ -1,0 +1,15 @@
+/** Numbers as people read them. */
+
+/** Seconds: `4.2 s`, `47 s`, `3 min 5 s`, `2 h 10 min`. */
+export function duration(seconds: number): string {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 120) return `${String(whole)} s`;
+  if (whole < 7200) return `${String(Math.floor(whole / 60))} min ${String(whole % 60)} s`;
+  return `${String(Math.floor(whole / 3600))} h ${String(Math.round((whole % 3600) / 60))} min`;
+}
+
+/** A share of 1: `96.8 %`. */
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}

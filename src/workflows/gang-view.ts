@@ -1,0 +1,45 @@
+/** The gang's state, kept in one place: for its query, its page and its search attributes, and for its run, which is told what has changed. */
+import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
+import type { GangNews, GangState } from '../contract/gang.js';
+import { onControlWorker } from './activities.js';
+import { gangPage } from './gang-page.js';
+import { newGang } from '../contract/gang-story.js';
+
+export class GangView {
+  state: GangState;
+  private readonly runId: string;
+  private untold: Partial<GangState> = {};
+  /** News go one after the other, so that the run hears them in order. */
+  private telling: Promise<void> = Promise.resolve();
+
+  constructor(runId: string, iterations: number) {
+    this.runId = runId;
+    this.state = newGang(iterations);
+  }
+
+  show(change: Partial<GangState>): void {
+    this.state = { ...this.state, ...change };
+    this.untold = { ...this.untold, ...change };
+    setCurrentDetails(gangPage(this.state));
+  }
+
+  /** Tells the run what it does not know yet. A cancelled gang tells how it ended, too. */
+  async tell(): Promise<void> {
+    const { runId } = this;
+    await this.carry({}, (news) => CancellationScope.nonCancellable(() => onControlWorker().tellRun({ runId, news })));
+  }
+
+  /** Shows a change once `send` has done what it stands for; `send` takes along all that the run does not know yet. */
+  async carry(change: Partial<GangState>, send: (news: GangNews) => Promise<void>): Promise<void> {
+    const sending = this.telling.then(async () => {
+      const { generation, committedIteration } = this.state;
+      const news = { generation, committedIteration, ...this.untold, ...change };
+      this.untold = {};
+      await send(news);
+    });
+    this.telling = sending.catch(() => undefined);
+    await sending;
+    this.state = { ...this.state, ...change };
+    setCurrentDetails(gangPage(this.state));
+  }
+}

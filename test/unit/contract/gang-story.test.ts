@@ -1,0 +1,98 @@
+/** What a gang's state makes of what is heard. */
+import { describe, expect, test } from 'vitest';
+import type { TrainProgress } from '../../../src/contract/activities.js';
+import type { GangState, GangWords, Incident } from '../../../src/contract/gang.js';
+import {
+  isOldNews,
+  joinWords,
+  newGang,
+  withHandover,
+  withHeard,
+  withIncident,
+  withWords,
+} from '../../../src/contract/gang-story.js';
+
+const incident = (generation: number, at: number): Incident => ({
+  ...{ at, generation, host: 'host-b', failure: 'TrainerFailed', message: 'm', decision: 'd', iterationsLost: 1 },
+});
+const gang = (rest: Partial<GangState> = {}): GangState => ({ ...newGang(300), generation: 3, ...rest });
+const words = (rest: Partial<GangWords> = {}): GangWords => ({ iteration: 50, adopted: [], ...rest });
+const handover = (who: string, generation = 3) => ({ at: 1, generation, who, what: 'w', isHeard: false });
+
+describe('words of the nodes', () => {
+  test('become the pace, at the moment at which they were heard', () => {
+    expect(withWords(gang(), words({ loss: 0.5, secondsPerIteration: 2 }), 77)).toEqual({
+      pace: { at: 77, iteration: 50, loss: 0.5, secondsPerIteration: 2 },
+    });
+  });
+
+  test('a new iteration ends the cost of every earlier generation, once', () => {
+    const incidents = [{ ...incident(1, 1_000), secondsToNewIteration: 9 }, incident(2, 5_000), incident(3, 6_000)];
+    const { incidents: after } = withWords(gang({ incidents }), words({ newIterationAt: 8_500 }), 0);
+    expect(after?.map(({ secondsToNewIteration }) => secondsToNewIteration)).toEqual([9, 3.5, undefined]);
+  });
+
+  test('a new iteration before the incident is two clocks that differ, and no number', () => {
+    expect(
+      withWords(gang({ incidents: [incident(2, 5_000)] }), words({ newIterationAt: 4_000 }), 0),
+    ).not.toHaveProperty('incidents');
+  });
+
+  test('an adopted trainer is heard, of this generation alone', () => {
+    const handovers = [handover('host-a', 2), handover('host-a'), handover('host-b')];
+    expect(withHeard(gang({ handovers }), ['host-a']).handovers?.map(({ isHeard }) => isHeard)).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect(withHeard(gang({ handovers }), ['host-c'])).toEqual({});
+  });
+
+  test('come from the node that has a pace, of the generation that is asked for', () => {
+    const node = (host: string, rest: Partial<TrainProgress>): TrainProgress => ({
+      ...{
+        host,
+        phase: 'training',
+        generation: 3,
+        iteration: 0,
+        iterations: 300,
+        quietSeconds: 0,
+        shippedIteration: 0,
+      },
+      ...rest,
+    });
+    const said = [
+      node('host-a', { iteration: 60, adopted: true }),
+      node('host-b', { iteration: 55, loss: 0.5, secondsPerIteration: 2, newIterationAt: 9 }),
+      node('host-c', { iteration: 99, secondsPerIteration: 1, generation: 2, adopted: true }),
+    ];
+    expect(joinWords(said, 3)).toEqual({
+      iteration: 55,
+      loss: 0.5,
+      secondsPerIteration: 2,
+      newIterationAt: 9,
+      adopted: ['host-a'],
+    });
+    expect(joinWords(said, 4)).toBeUndefined();
+  });
+});
+
+test('lists keep their last twenty', () => {
+  let state = gang();
+  for (let generation = 1; generation <= 30; generation += 1)
+    state = { ...state, ...withIncident(state, incident(generation, 0)), ...withHandover(state, handover('host-a')) };
+  expect(state.incidents.map((one) => one.generation)).toEqual(Array.from({ length: 20 }, (_, index) => index + 11));
+  expect(state.handovers).toHaveLength(20);
+});
+
+test.each([
+  [2, 200, true],
+  [3, 99, true],
+  [3, 100, false],
+  [4, 0, false],
+])(
+  'news of generation %d at iteration %d, when generation 3 is known to be at 100: old %s',
+  (generation, committed, old) => {
+    expect(isOldNews(gang({ committedIteration: 100 }), { generation, committedIteration: committed })).toBe(old);
+  },
+);
