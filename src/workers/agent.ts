@@ -15,6 +15,7 @@ import { inheritedEnvironment } from '../process/marker.js';
 import { bootId } from '../process/proc.js';
 import type { AgentConfig } from './config.js';
 import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
+import { stopOrphan } from './orphan.js';
 import { connect, installRuntime, openStore } from './runtime.js';
 
 /** Shipped with the agent: `trainer/` beside `dist/`. */
@@ -39,6 +40,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
     try {
       const facts = await factsOf(config, version);
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
+      await stopOrphan(config, client);
       const workers = await createWorkers(config, facts, connection, client);
       // Another agent may hold the host from then on, so this one ends; trainers live on.
       lock.lock.lost.addEventListener('abort', () => {
