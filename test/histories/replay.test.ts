@@ -17,7 +17,7 @@ test('every scenario has its histories, and no other file is there', () => {
     workflowsOf(name, name).map(([kind]) => `${name}.${kind}.json`),
   ).sort();
   expect(names).toEqual(expected);
-  expect(names).toHaveLength(10);
+  expect(names).toHaveLength(13);
 });
 
 test.each(names)('%s replays', async (name) => {
