@@ -3,12 +3,18 @@
  * way, once, after its bytes are written and before they have their name. `node freezing-worker.mjs ENDING CONFIG`, on what is built.
  */
 import { readFile } from 'node:fs/promises';
+import { Worker } from '@temporalio/worker';
 import { parse } from 'yaml';
 import { FolderRoot } from '../../dist/storage/folder-root.js';
 import { ControlConfig } from '../../dist/workers/config.js';
 import { runControlWorker } from '../../dist/workers/control.js';
 
 const [ending = '', config = ''] = process.argv.slice(2);
+// Every poll that waits at the server when it freezes swallows a task for its whole time-out: as few as there can be.
+const create = Worker.create.bind(Worker);
+Worker.create = (options) =>
+  create({ ...options, maxConcurrentWorkflowTaskPolls: 2, maxConcurrentActivityTaskPolls: 1 });
+
 const { reveal } = FolderRoot.prototype;
 let hasFrozen = false;
 
