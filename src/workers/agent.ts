@@ -17,6 +17,7 @@ import type { ObjectStore } from '../storage/object-store.js';
 import { openStoreToWrite } from '../storage/open-store.js';
 import type { AgentConfig } from './config.js';
 import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
+import { stopOrphan } from './orphan.js';
 import { connect, installRuntime } from './runtime.js';
 
 /** Shipped with the agent: `trainer/` beside `dist/`. */
@@ -42,6 +43,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
     try {
       const facts = await factsOf(config, version);
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
+      await stopOrphan(config, client);
       const workers = await createWorkers(config, facts, store, connection, client);
       // Another agent may hold the host from then on, so this one ends; trainers live on.
       lock.lock.lost.addEventListener('abort', () => {

@@ -37,6 +37,16 @@ export const SCENARIOS: readonly Scenario[] = [
       };
     },
   },
+  {
+    name: 'old-commits-make-room',
+    behaviour: () => ({
+      opening: { keepCheckpoints: 1 },
+      trainRank: (input, _host, fake) => {
+        for (const iteration of [10, 20, 30]) if (input.nodeRank === 0) fake.save(input, iteration);
+        return Promise.resolve({ iteration: 30 });
+      },
+    }),
+  },
   { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },
   {
     name: 'retrain-from-promoted',

@@ -13,12 +13,12 @@ import type { ObjectStore } from '../../src/storage/object-store.js';
 import { openStore } from '../../src/storage/open-store.js';
 import { parseStoreAddress } from '../../src/storage/store-settings.js';
 import { processesOf } from './folder-processes.mjs';
+import { endGuard, startGuard } from './guard.js';
 import { REPOSITORY } from './small-run.js';
 import { freePort, TEMPORAL_CLI } from './temporal.js';
 import { until } from './until.js';
 
 const COMMAND = join(REPOSITORY, 'bin', 'anneal.mjs');
-const GUARD = join(import.meta.dirname, 'folder-guard.mjs');
 /** On two busy cores Temporal, a worker and two agents need half a minute. */
 const START_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 60_000;
@@ -203,18 +203,6 @@ async function holdableServer(root: string): Promise<string> {
   const script = `#!/bin/sh\nwhile [ -e "${holdFile(root)}" ]; do sleep 0.05; done\nexec "${TEMPORAL_CLI}" "$@"\n`;
   await writeFile(program, script, { mode: 0o755 });
   return program;
-}
-
-/** Set `ANNEAL_E2E_KEEP` to look at the folder afterwards. */
-function startGuard(root: string): ChildProcess {
-  const keep = process.env['ANNEAL_E2E_KEEP'] === undefined ? [] : ['keep'];
-  return spawn(process.execPath, [GUARD, root, ...keep], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
-}
-
-async function endGuard(guard: ChildProcess): Promise<void> {
-  if (hasEnded(guard)) return;
-  guard.stdin?.end();
-  await once(guard, 'exit', { signal: AbortSignal.timeout(STOP_LIMIT_MS) });
 }
 
 function hasEnded(child: ChildProcess): boolean {

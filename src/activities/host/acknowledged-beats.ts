@@ -10,6 +10,7 @@ import {
   ActivityPausedError,
   ActivityResetError,
   type Client,
+  type WorkflowExecutionDescription,
 } from '@temporalio/client';
 import type { TrainProgress } from '../../contract/activities.js';
 import { monotonicSeconds } from '../../process/wait.js';
@@ -63,14 +64,8 @@ export function beat({ client, progress, renew }: Beats): { interrupted: Promise
 
   /** The server no longer knows this attempt: is that the run's end, or only this attempt's? */
   async function afterNotFound(): Promise<Interruption> {
-    const detach: Interruption = { kind: 'detach', why: 'the server no longer knows this attempt' };
-    if (workflowExecution === undefined) return detach;
-    try {
-      const { status } = await within(ANSWER_MS, client.workflow.getHandle(workflowExecution.workflowId).describe());
-      return status.name === 'RUNNING' ? detach : { kind: 'stop' };
-    } catch {
-      return detach;
-    }
+    if (workflowExecution !== undefined && (await hasEnded(client, workflowExecution))) return { kind: 'stop' };
+    return { kind: 'detach', why: 'the server no longer knows this attempt' };
   }
 
   context.cancellationSignal.addEventListener(
@@ -89,6 +84,30 @@ export function beat({ client, progress, renew }: Beats): { interrupted: Promise
       clearInterval(timer);
     },
   };
+}
+
+/**
+ * Whether a gang's workflow is over, terminated for example, so that nobody will ask for its trainers again; also when another
+ * has been started under its id since. No answer is no end: the lease decides then. Without `runId` any living workflow will do.
+ */
+export async function hasEnded(
+  client: Client,
+  { workflowId, runId }: { readonly workflowId: string; readonly runId?: string },
+): Promise<boolean> {
+  try {
+    const now = await within(ANSWER_MS, client.workflow.getHandle(workflowId).describe());
+    if (now.status.name !== 'RUNNING') return true;
+    if (runId === undefined || now.runId === runId) return false;
+    // Continued as new, or reset: the same gang under another run id.
+    const before = await within(ANSWER_MS, client.workflow.getHandle(workflowId, runId).describe());
+    return firstRunId(now) !== firstRunId(before);
+  } catch {
+    return false;
+  }
+}
+
+function firstRunId({ raw }: WorkflowExecutionDescription): string | null | undefined {
+  return raw.workflowExecutionInfo?.firstRunId;
 }
 
 /** The native connection retries inside a deadline, so the limit must be a timer of our own. */

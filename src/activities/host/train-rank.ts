@@ -1,5 +1,5 @@
 /** One node's trainer from launch or adoption to its end. The activity observes; the supervisor owns; only a requested stop ends it. */
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { CancelledFailure, Context } from '@temporalio/activity';
 import { backendFor } from '../../backends/backend.js';
 import type { NpuActivities, TrainProgress, TrainRankInput, TrainRankResult } from '../../contract/activities.js';
@@ -90,9 +90,18 @@ async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, 
     leaseTtlMs: deps.leaseTtlSeconds * 1000,
     graceMs: deps.graceSeconds * 1000,
   });
-  if (launched.kind === 'host-busy') throw failure('HostBusy', launched.message);
+  if (launched.kind === 'host-busy') {
+    await endOlder(input, dir, launched.holder?.directory);
+    throw failure('HostBusy', launched.message);
+  }
   if (launched.kind === 'failed-to-start') throw failure('TrainerFailed', launched.message);
   return { isAdopted: false, pid: launched.kind === 'started' ? launched.trainerPid : undefined };
+}
+
+/** An older generation of this run has nothing to save any more; others on this host are their own runs' to end. */
+async function endOlder({ generation }: TrainRankInput, dir: string, holder: string | undefined): Promise<void> {
+  if (holder === undefined || dirname(dirname(holder)) !== dirname(dirname(dir))) return;
+  if (Number(basename(dirname(holder))) < generation) await requestStop(holder, { graceMs: 0 });
 }
 
 async function observe(work: RankWork): Promise<TrainRankResult> {

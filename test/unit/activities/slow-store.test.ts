@@ -120,7 +120,7 @@ async function commits(): Promise<readonly number[]> {
   const found: number[] = [];
   for (;;) {
     const input = { runId: 'run', generation: 1, afterIteration: found.at(-1) ?? 0, once: true };
-    const next = (await new MockActivityEnvironment().run(watchSaves, input)) as CompleteSave | null;
+    const next: CompleteSave | null = await new MockActivityEnvironment().run(watchSaves, input);
     if (next === null) return found;
     found.push(next.iteration);
   }

@@ -1,0 +1,19 @@
+/** The process that outlives a test file and cleans up its folder and all processes that work on it, however the file ends. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const GUARD = join(import.meta.dirname, 'folder-guard.mjs');
+const STOP_LIMIT_MS = 60_000;
+
+/** Set `ANNEAL_E2E_KEEP` to look at the folder afterwards. */
+export function startGuard(root: string): ChildProcess {
+  const keep = process.env['ANNEAL_E2E_KEEP'] === undefined ? [] : ['keep'];
+  return spawn(process.execPath, [GUARD, root, ...keep], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
+}
+
+export async function endGuard(guard: ChildProcess): Promise<void> {
+  if (guard.exitCode !== null || guard.signalCode !== null) return;
+  guard.stdin?.end();
+  await once(guard, 'exit', { signal: AbortSignal.timeout(STOP_LIMIT_MS) });
+}

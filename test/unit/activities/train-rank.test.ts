@@ -1,0 +1,131 @@
+/** One node's trainer through its activity, with a real supervisor: attempts that race for it, and a last save that must wait. */
+import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ActivityCancelledError, type Client } from '@temporalio/client';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { expect, onTestFinished, test } from 'vitest';
+import type { HostDeps } from '../../../src/activities/host/deps.js';
+import { createTrainRank } from '../../../src/activities/host/train-rank.js';
+import { hostLockFile, trainersFolder } from '../../../src/activities/host/work-folders.js';
+import type { TrainRankResult } from '../../../src/contract/activities.js';
+import { checkpointPrefix } from '../../../src/contract/store-keys.js';
+import { markedProcesses, stopEverything } from '../../../src/process/kill.js';
+import { inheritedEnvironment } from '../../../src/process/marker.js';
+import { readExit, trainerDir } from '../../../src/process/trainer-files.js';
+import { StoreError } from '../../../src/storage/errors.js';
+import { FolderStore } from '../../../src/storage/folder-store.js';
+import { demoPlan } from '../../support/demo-plan.js';
+import { scratchFolder } from '../../support/scratch.js';
+import { until } from '../../support/until.js';
+
+const LIMIT_MS = 20_000;
+const plan = demoPlan();
+
+/** A folder store that can be away, and counts how often it was asked then. */
+class Store extends FolderStore {
+  isAway = false;
+  asked = 0;
+
+  override async *list(prefix: string): ReturnType<FolderStore['list']> {
+    if (this.isAway) {
+      this.asked += 1;
+      throw new StoreError('Unavailable', 'The store is away.');
+    }
+    yield* super.list(prefix);
+  }
+}
+
+/** A host on which node 0 of the smallest gang is staged in; its launcher is the stand-in, or a script of the test's own. */
+async function stagedHost(script?: string) {
+  const root = await scratchFolder();
+  const marker = { runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
+  const workRoot = join(root, 'work');
+  onTestFinished(async () => {
+    await stopEverything({ marker, lockFile: hostLockFile(workRoot), graceMs: 0 });
+  });
+  const dir = trainerDir(trainersFolder(workRoot), marker);
+  for (const folder of ['save', 'load']) await mkdir(join(dir, folder), { recursive: true });
+  await writeFile(join(dir, 'load', 'latest_checkpointed_iteration.txt'), 'release');
+  await writeFile(join(dir, 'plan.json'), JSON.stringify(plan));
+  const torchrun = join(root, 'torchrun');
+  if (script === undefined) await copyFile(join(import.meta.dirname, '../../support/stand_in_torchrun.py'), torchrun);
+  else await writeFile(torchrun, script);
+  await chmod(torchrun, 0o755);
+  const store = new Store(join(root, 'store'));
+  const beats = new Set<string>();
+  const asked = { toStop: false };
+  const heartbeat = (token: Uint8Array): Promise<void> => {
+    beats.add(Buffer.from(token).toString());
+    return asked.toStop ? Promise.reject(new ActivityCancelledError('cancelled')) : Promise.resolve();
+  };
+  const deps: HostDeps = {
+    cluster: 'c',
+    facts: { name: 'host-a' } as HostDeps['facts'],
+    client: { activity: { heartbeat } } as unknown as Client,
+    ...{ store, workRoot, runtimeBin: root, trainerHome: root, toolsHome: root },
+    environment: inheritedEnvironment(process.env),
+    leaseTtlSeconds: 60,
+    graceSeconds: 0.5,
+  };
+  const input = { ...marker, fence: 1, inputs: {}, masterAddress: '127.0.0.1', masterPort: 0, resumeIteration: 0 };
+  const attempt = (name: string) => {
+    const environment = new MockActivityEnvironment({ taskToken: Buffer.from(name) });
+    const end: Promise<TrainRankResult> = environment.run(createTrainRank(deps), input);
+    return { environment, end };
+  };
+  return { marker, dir, store, beats, asked, attempt };
+}
+
+test('of attempts that race for one rank, one starts the trainer and the others adopt it; a cancel ends it for all', async () => {
+  const { marker, dir, beats, asked, attempt } = await stagedHost();
+  const attempts = Array.from({ length: 6 }, (_, index) => attempt(`attempt ${String(index)}`));
+  const ends = Promise.all(attempts.map(({ end }) => end.catch((error: unknown) => error)));
+  await until('all watch', LIMIT_MS, () => beats.size === attempts.length || undefined);
+  const { pid, trainer } = JSON.parse(await readFile(join(dir, 'state.json'), 'utf8')) as Record<string, number>;
+  expect(
+    markedProcesses(marker)
+      .map((found) => found.pid)
+      .sort(),
+  ).toEqual([pid, trainer].sort());
+
+  asked.toStop = true;
+  for (const { environment } of attempts) environment.cancel();
+  for (const end of await ends) expect(end).toMatchObject({ name: 'CancelledFailure' });
+  expect(await readExit(dir)).toMatchObject({ reason: 'stopped', left: [] });
+}, 40_000);
+
+/** Writes node 0's part of the last save, says that training is done, and ends. */
+const DONE = `#!/bin/sh
+for path in ${plan.gang.checkpointFiles
+  .filter(({ writtenBy }) => writtenBy === 0)
+  .map(({ path }) => path)
+  .join(' ')}; do
+  mkdir -p "$(dirname "save/iter_${String(plan.gang.iterations).padStart(7, '0')}/$path")"
+  echo "$path" > "save/iter_${String(plan.gang.iterations).padStart(7, '0')}/$path"
+done
+echo ${String(plan.gang.iterations)} > save/latest_checkpointed_iteration.txt
+echo '[after training is done]'
+`;
+
+test('a training that is done waits for a store that is away, and its last save is shipped when that is back', async () => {
+  const { dir, store, attempt } = await stagedHost(DONE);
+  store.isAway = true;
+  const { end } = attempt('attempt');
+  await until('the trainer has ended', LIMIT_MS, () => readExit(dir));
+  const asked = store.asked;
+  await until('the store was asked again', LIMIT_MS, () => store.asked > asked + 2 || undefined);
+  store.isAway = false;
+  await expect(end).resolves.toMatchObject({ iteration: 0 });
+  const manifest = `${checkpointPrefix(`rank-${String(process.pid)}`, 1, plan.gang.iterations)}node-0.json`;
+  expect(await store.head(manifest)).toBeDefined();
+}, 40_000);
+
+test('a training that is done and waits for a store that is away is stopped like any other', async () => {
+  const { dir, store, asked, attempt } = await stagedHost(DONE);
+  store.isAway = true;
+  const { environment, end } = attempt('attempt');
+  await until('the trainer has ended', LIMIT_MS, () => readExit(dir));
+  asked.toStop = true;
+  environment.cancel();
+  await expect(end).rejects.toMatchObject({ name: 'CancelledFailure' });
+}, 40_000);
