@@ -67,7 +67,15 @@ async function stagedHost(script?: string) {
     leaseTtlSeconds: 60,
     graceSeconds: 0.5,
   };
-  const input = { ...marker, fence: 1, inputs: {}, masterAddress: '127.0.0.1', masterPort: 0, resumeIteration: 0 };
+  const input = {
+    ...marker,
+    fence: 1,
+    inputs: {},
+    masterAddress: '127.0.0.1',
+    masterPort: 0,
+    resumeIteration: 0,
+    reachedIteration: 0,
+  };
   const attempt = (name: string) => {
     const environment = new MockActivityEnvironment({ taskToken: Buffer.from(name) });
     const end: Promise<TrainRankResult> = environment.run(createTrainRank(deps), input);
