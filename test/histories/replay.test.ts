@@ -11,18 +11,20 @@ quietRuntime();
 const folder = new URL('./golden/', import.meta.url);
 const names = (await readdir(folder)).filter((name) => name.endsWith('.json')).sort();
 
+/** By file: the id under which the workflow ran, since a retrain derives that of its run from its own. */
+const workflowIds = new Map(
+  SCENARIOS.flatMap(({ name }) => workflowsOf(name, name).map(([kind, id]) => [`${name}.${kind}.json`, id] as const)),
+);
+
 // A pattern that silently matched nothing would prove nothing.
 test('every scenario has its histories, and no other file is there', () => {
-  const expected = SCENARIOS.flatMap(({ name }) =>
-    workflowsOf(name, name).map(([kind]) => `${name}.${kind}.json`),
-  ).sort();
-  expect(names).toEqual(expected);
-  expect(names).toHaveLength(14);
+  expect(names).toEqual([...workflowIds.keys()].sort());
+  expect(names).toHaveLength(17);
 });
 
 test.each(names)('%s replays', async (name) => {
   const history = historyFromJSON(JSON.parse(await readFile(new URL(name, folder), 'utf8')));
-  await Worker.runReplayHistory({ workflowBundle: { code: await workflowBundle() } }, history, name);
+  await Worker.runReplayHistory({ workflowBundle: { code: await workflowBundle() } }, history, workflowIds.get(name));
 });
 
 test('a history whose events do not follow from the workflow is refused', async () => {
