@@ -41,8 +41,7 @@ function hex(value: number): string {
   view.setFloat64(0, value);
   const bits = view.getBigUint64(0);
   const exponent = Number((bits >> 52n) & 0x7ffn) - 1023;
-  if (exponent === -1023 || exponent === 1024)
-    throw new Error(`${value} is not expected of a training.`);
+  if (exponent === -1023 || exponent === 1024) throw new Error(`${value} is not expected of a training.`);
   const fraction = (bits & 0xfffffffffffffn).toString(16).padStart(13, '0');
   return `${value < 0 ? '-' : ''}0x1.${fraction}p${exponent < 0 ? '' : '+'}${exponent}`;
 }
