@@ -134,6 +134,7 @@ class Chain {
     if (
       published === undefined ||
       data === undefined ||
+      typeof baseAccuracy !== 'number' ||
       typeof accuracy !== 'number' ||
       typeof weightsDigest !== 'string'
     )
@@ -141,7 +142,7 @@ class Chain {
         'The evaluation has no accuracy, so the result cannot be judged.',
         'GateFailed',
       );
-    return { baseAccuracy: Number(baseAccuracy), accuracy, weightsDigest, published, data, rival };
+    return { baseAccuracy, accuracy, weightsDigest, published, data, rival };
   }
 
   private async fetch(item: 'fetch-model' | 'fetch-data'): Promise<void> {

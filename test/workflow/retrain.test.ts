@@ -81,7 +81,7 @@ async function heldAt(opened: Promise<void>): Promise<void> {
   const beats = setInterval(() => {
     context.heartbeat();
   }, 200);
-  await opened.finally(() => {
+  await Promise.race([opened, context.cancelled]).finally(() => {
     clearInterval(beats);
   });
 }
