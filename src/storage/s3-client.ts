@@ -25,6 +25,17 @@ export interface S3Place {
   readonly prefix: string;
   readonly url: string;
   readonly pool: BufferPool;
+  /** The server itself refuses the second writer of a name. */
+  readonly isStrict: boolean;
+}
+
+export function targetOf({ bucket, prefix }: S3Place, key: string): { readonly Bucket: string; readonly Key: string } {
+  return { Bucket: bucket, Key: `${prefix}${key}` };
+}
+
+/** Of every request that makes an object visible. */
+export function conditionOf({ isStrict }: S3Place): { readonly IfNoneMatch?: '*' } {
+  return isStrict ? { IfNoneMatch: '*' } : {};
 }
 
 export function openS3(settings: S3Settings): S3Place {
@@ -48,7 +59,14 @@ export function openS3(settings: S3Settings): S3Place {
     },
   });
   const prefix = settings.prefix === '' || settings.prefix.endsWith('/') ? settings.prefix : `${settings.prefix}/`;
-  return { client, bucket, prefix, url: s3Url(bucket, prefix), pool: new BufferPool(bufferBytes, partBytes) };
+  return {
+    client,
+    bucket,
+    prefix,
+    url: s3Url(bucket, prefix),
+    pool: new BufferPool(bufferBytes, partBytes),
+    isStrict: settings.fencing === 'strict',
+  };
 }
 
 interface WithMiddleware {

@@ -6,14 +6,10 @@ import { startByteHash } from './hash-pool.js';
 import type { FileDigest } from './hash-pool.js';
 import { sha256Hex } from './hashing.js';
 import type { ObjectHead, TransferOptions } from './object-store.js';
-import { abortedBy, base64OfHex, signedFor } from './s3-client.js';
+import { abortedBy, base64OfHex, conditionOf, signedFor, targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { piecesOf } from './s3-download.js';
 import { isMissing, isTaken } from './s3-errors.js';
-
-export function targetOf({ bucket, prefix }: S3Place, key: string): { readonly Bucket: string; readonly Key: string } {
-  return { Bucket: bucket, Key: `${prefix}${key}` };
-}
 
 /** True if the object is now these bytes, false if one was there and the condition forbids to replace it. */
 export async function putObject(
@@ -21,17 +17,17 @@ export async function putObject(
   key: string,
   bytes: Buffer,
   sha256: string,
-  options: { readonly condition: { readonly IfNoneMatch?: '*' }; readonly signal?: AbortSignal | undefined },
+  signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const command = new PutObjectCommand({
     ...targetOf(place, key),
-    ...options.condition,
+    ...conditionOf(place),
     Body: bytes,
     ChecksumSHA256: base64OfHex(sha256),
     Metadata: { sha256 },
   });
   try {
-    await place.client.send(signedFor(command, sha256), abortedBy(options.signal));
+    await place.client.send(signedFor(command, sha256), abortedBy(signal));
     return true;
   } catch (error) {
     if (isTaken(error)) return false;

@@ -2,13 +2,11 @@
  * The object store on S3. An object appears by a request with `If-None-Match: *`: the server lets exactly one of any number of writers
  * win, and an upload in parts is not visible before it is complete.
  */
-import { open } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
-import { StoreError, isErrno, isStoreError, storeErrorOf } from './errors.js';
+import { StoreError, isStoreError, storeErrorOf } from './errors.js';
 import type { FileDigest } from './hash-pool.js';
-import { sha256Hex, sha256Shared } from './hashing.js';
+import { sha256Hex } from './hashing.js';
 import { checkKey, checkPrefix, isKey } from './keys.js';
 import type {
   CreateOutcome,
@@ -18,13 +16,13 @@ import type {
   ObjectStore,
   TransferOptions,
 } from './object-store.js';
-import { openS3, partBytes } from './s3-client.js';
+import { openS3, targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { piecesOf } from './s3-download.js';
 import { isMissing, statusOf, storeErrorOfS3 } from './s3-errors.js';
 import { proveFence } from './s3-fence.js';
-import { digestObject, headObject, putObject, readObject, targetOf } from './s3-objects.js';
-import { readAllAt, uploadInParts } from './s3-upload.js';
+import { digestObject, headObject, readObject } from './s3-objects.js';
+import { sendBytes, sendFile } from './s3-send.js';
 import type { S3Settings } from './store-settings.js';
 import { digestMismatch, matches, receiveFile } from './transfer.js';
 
@@ -33,19 +31,17 @@ export class S3Store implements ObjectStore {
   /** Requests cost time, not a disk's head: more at once than in a folder. The memory is bounded by the buffers. */
   readonly parallelFiles = 16;
   readonly #place: S3Place;
-  readonly #isStrict: boolean;
   #proof: Promise<void> | undefined;
 
   /** Asks nothing yet; the first write proves that the store can carry fences. */
   constructor(settings: S3Settings) {
     this.#place = openS3(settings);
     this.url = this.#place.url;
-    this.#isStrict = settings.fencing === 'strict';
   }
 
   /** Asks the server once. Errors: `CannotFence`, `Unavailable`. */
   async prove(): Promise<void> {
-    if (!this.#isStrict) return;
+    if (!this.#place.isStrict) return;
     this.#proof ??= this.#act(`write to ${this.url}`, undefined, () => proveFence(this.#place)).catch(
       (error: unknown) => {
         this.#proof = undefined;
@@ -64,7 +60,7 @@ export class S3Store implements ObjectStore {
     await this.prove();
     return this.#act(`create ${this.#name(key)}`, options.signal, async () => {
       const bytes = Buffer.from(body);
-      if (await this.#put(key, bytes, sha256Hex(bytes), options.signal)) return 'created';
+      if (await sendBytes(this.#place, key, bytes, sha256Hex(bytes), options.signal)) return 'created';
       const existing = await readObject(this.#place, key);
       if (existing === undefined)
         throw new StoreError('Unavailable', `The ${this.#name(key)} was deleted while it was created; try again.`);
@@ -116,7 +112,7 @@ export class S3Store implements ObjectStore {
     checkKey(key);
     await this.prove();
     return this.#act(`store ${path} as ${this.#name(key)}`, options.signal, async () => {
-      if (await this.#send(key, path, options)) return 'created';
+      if (await sendFile(this.#place, key, path, options)) return 'created';
       const existing = await this.digest(key, options);
       if (existing !== undefined && matches(existing, options)) return 'same';
       throw new StoreError(
@@ -165,61 +161,6 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  /** True if the object is now this file, false if one was there. */
-  async #send(key: string, path: string, options: FileTransferOptions): Promise<boolean> {
-    const handle = await openSource(path);
-    try {
-      const { size } = await handle.stat();
-      if (size !== options.sizeBytes) throw digestMismatch(`file ${path}`, options, { sizeBytes: size, sha256: '' });
-      if (size <= partBytes) return await this.#sendWhole(key, path, handle, options);
-      // What is there costs a look, not an upload.
-      if ((await headObject(this.#place, key)) !== undefined) return false;
-      const { Key: fullKey } = targetOf(this.#place, key);
-      const isMine = await uploadInParts({
-        place: this.#place,
-        fullKey,
-        path,
-        handle,
-        options,
-        condition: this.#condition,
-      });
-      return isMine && (await this.#isStillMine(key, options.sha256));
-    } finally {
-      await handle.close();
-    }
-  }
-
-  async #sendWhole(key: string, path: string, handle: FileHandle, options: FileTransferOptions): Promise<boolean> {
-    const { sizeBytes, signal, onProgress } = options;
-    const memory = await this.#place.pool.take(sizeBytes);
-    try {
-      const bytes = Buffer.from(memory);
-      await readAllAt(handle, path, bytes, 0);
-      const found = { sizeBytes, sha256: await sha256Shared(memory, path) };
-      if (!matches(found, options)) throw digestMismatch(`file ${path}`, options, found);
-      const isMine = await this.#put(key, bytes, found.sha256, signal);
-      if (isMine) onProgress?.({ bytesDone: sizeBytes, bytesTotal: sizeBytes });
-      return isMine;
-    } finally {
-      this.#place.pool.give(memory);
-    }
-  }
-
-  async #put(key: string, bytes: Buffer, sha256: string, signal: AbortSignal | undefined): Promise<boolean> {
-    if (!this.#isStrict && (await headObject(this.#place, key)) !== undefined) return false;
-    const isMine = await putObject(this.#place, key, bytes, sha256, { condition: this.#condition, signal });
-    return isMine && (await this.#isStillMine(key, sha256));
-  }
-
-  get #condition(): { readonly IfNoneMatch?: '*' } {
-    return this.#isStrict ? { IfNoneMatch: '*' } : {};
-  }
-
-  /** With weak fencing another writer may have come between the look and the write: the later of the two learns it, mostly. */
-  async #isStillMine(key: string, sha256: string): Promise<boolean> {
-    return this.#isStrict || (await headObject(this.#place, key))?.sha256 === sha256;
-  }
-
   /** The object's bytes from `start` on, as long as it has the size that is expected. */
   async *#expected(key: string, start: number, options: FileTransferOptions): AsyncGenerator<Uint8Array> {
     // Of an empty object a first byte is asked for, which it must not have.
@@ -243,15 +184,5 @@ export class S3Store implements ObjectStore {
       signal?.throwIfAborted();
       throw storeErrorOf(storeErrorOfS3(error, tried), tried);
     }
-  }
-}
-
-async function openSource(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR'))
-      throw new StoreError('NotFound', `There is no file ${path} to store.`, error);
-    throw error;
   }
 }

@@ -2,6 +2,7 @@
 import { ListMultipartUploadsCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import type { MultipartUpload } from '@aws-sdk/client-s3';
 import { isNoSuchUpload } from './s3-errors.js';
+import { targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 
 export interface SentPart {
@@ -19,7 +20,7 @@ export interface Upload {
 
 interface Wanted {
   readonly place: S3Place;
-  readonly fullKey: string;
+  readonly key: string;
 }
 
 /**
@@ -36,14 +37,13 @@ export async function findUpload(wanted: Wanted): Promise<Upload | undefined> {
   return undefined;
 }
 
-async function uploadsOf({ place, fullKey }: Wanted): Promise<readonly MultipartUpload[]> {
+async function uploadsOf({ place, key }: Wanted): Promise<readonly MultipartUpload[]> {
+  const { Bucket, Key: wanted } = targetOf(place, key);
   const found: MultipartUpload[] = [];
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
   for (;;) {
-    const page = await place.client.send(
-      new ListMultipartUploadsCommand({ Bucket: place.bucket, Prefix: fullKey, ...marker }),
-    );
-    found.push(...(page.Uploads ?? []).filter(({ Key }) => Key === fullKey));
+    const page = await place.client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: wanted, ...marker }));
+    found.push(...(page.Uploads ?? []).filter(({ Key }) => Key === wanted));
     if (page.IsTruncated !== true || page.NextKeyMarker === undefined) return found;
     marker = {
       KeyMarker: page.NextKeyMarker,
@@ -52,9 +52,9 @@ async function uploadsOf({ place, fullKey }: Wanted): Promise<readonly Multipart
   }
 }
 
-async function partsOf({ place, fullKey }: Wanted, uploadId: string): Promise<ReadonlyMap<number, SentPart>> {
+async function partsOf({ place, key }: Wanted, uploadId: string): Promise<ReadonlyMap<number, SentPart>> {
   const sent = new Map<number, SentPart>();
-  const target = { Bucket: place.bucket, Key: fullKey, UploadId: uploadId };
+  const target = { ...targetOf(place, key), UploadId: uploadId };
   let marker: { PartNumberMarker?: string } = {};
   try {
     for (;;) {

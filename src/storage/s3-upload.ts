@@ -17,7 +17,7 @@ import { startByteHash } from './hash-pool.js';
 import type { ByteHash } from './hash-pool.js';
 import type { FileTransferOptions } from './object-store.js';
 import { runParallel } from './parallel.js';
-import { abortedBy, base64OfHex, partBytes, signedFor } from './s3-client.js';
+import { abortedBy, base64OfHex, conditionOf, partBytes, signedFor, targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { isMissing, isNoSuchUpload, isTaken } from './s3-errors.js';
 import { findUpload } from './s3-unfinished.js';
@@ -30,14 +30,11 @@ const maxParts = 10_000;
 
 export interface UploadTask {
   readonly place: S3Place;
-  /** With the prefix of the store. */
-  readonly fullKey: string;
+  readonly key: string;
   /** The file, for messages. */
   readonly path: string;
   readonly handle: FileHandle;
   readonly options: FileTransferOptions;
-  /** Complete only if there is no object. */
-  readonly condition: { readonly IfNoneMatch?: '*' };
 }
 
 /** Parts of a file of this size; the same for every attempt, since what was sent is known by its number. */
@@ -136,7 +133,7 @@ export async function readAllAt(handle: FileHandle, path: string, target: Buffer
 }
 
 async function sendPart(
-  { place, fullKey }: UploadTask,
+  { place, key }: UploadTask,
   { uploadId }: Upload,
   number: number,
   body: Buffer,
@@ -144,17 +141,16 @@ async function sendPart(
   abortSignal: AbortSignal,
 ): Promise<SentPart> {
   const checksum = base64OfHex(sha256);
-  const target = { Bucket: place.bucket, Key: fullKey, UploadId: uploadId, PartNumber: number };
+  const target = { ...targetOf(place, key), UploadId: uploadId, PartNumber: number };
   const command = new UploadPartCommand({ ...target, Body: body, ChecksumSHA256: checksum });
   const { ETag } = await place.client.send(signedFor(command, sha256), { abortSignal });
   return { sizeBytes: body.byteLength, checksum, etag: ETag ?? '' };
 }
 
-async function begin({ place, fullKey, options }: UploadTask): Promise<Upload> {
+async function begin({ place, key, options }: UploadTask): Promise<Upload> {
   const { UploadId } = await place.client.send(
     new CreateMultipartUploadCommand({
-      Bucket: place.bucket,
-      Key: fullKey,
+      ...targetOf(place, key),
       ChecksumAlgorithm: 'SHA256',
       Metadata: { sha256: options.sha256 },
     }),
@@ -164,11 +160,11 @@ async function begin({ place, fullKey, options }: UploadTask): Promise<Upload> {
 }
 
 async function complete(task: UploadTask, upload: Upload, parts: readonly CompletedPart[]): Promise<boolean> {
-  const { place, fullKey, options, condition } = task;
-  const target = { Bucket: place.bucket, Key: fullKey, UploadId: upload.uploadId };
+  const { place, key, options } = task;
+  const target = { ...targetOf(place, key), UploadId: upload.uploadId };
   try {
     await place.client.send(
-      new CompleteMultipartUploadCommand({ ...target, ...condition, MultipartUpload: { Parts: [...parts] } }),
+      new CompleteMultipartUploadCommand({ ...target, ...conditionOf(place), MultipartUpload: { Parts: [...parts] } }),
       abortedBy(options.signal),
     );
     return true;
@@ -185,18 +181,16 @@ async function complete(task: UploadTask, upload: Upload, parts: readonly Comple
  * The object's `sha256` was given when its upload was begun. An upload for another file whose parts so far were those of ours leaves a
  * wrong one: the bytes are right, and the next attempt finds them the same, but the label must not be believed silently.
  */
-async function checkLabel({ place, fullKey, path, options }: UploadTask): Promise<void> {
-  const { Metadata } = await place.client.send(new HeadObjectCommand({ Bucket: place.bucket, Key: fullKey }));
+async function checkLabel({ place, key, path, options }: UploadTask): Promise<void> {
+  const { Metadata } = await place.client.send(new HeadObjectCommand(targetOf(place, key)));
   if (Metadata?.['sha256'] === options.sha256) return;
-  const message = `The object ${JSON.stringify(fullKey)} was begun for another file than ${path} and says so; delete it, and store it again.`;
+  const message = `The object ${JSON.stringify(key)} was begun for another file than ${path} and says so; delete it, and store it again.`;
   throw new StoreError('Conflict', message);
 }
 
-async function abortUpload({ place, fullKey }: UploadTask, { uploadId }: Upload): Promise<void> {
+async function abortUpload({ place, key }: UploadTask, { uploadId }: Upload): Promise<void> {
   try {
-    await place.client.send(
-      new AbortMultipartUploadCommand({ Bucket: place.bucket, Key: fullKey, UploadId: uploadId }),
-    );
+    await place.client.send(new AbortMultipartUploadCommand({ ...targetOf(place, key), UploadId: uploadId }));
   } catch (error) {
     if (!isNoSuchUpload(error) && !isMissing(error)) throw error;
   }

@@ -175,7 +175,9 @@ export async function annealCommand(...args: readonly string[]): Promise<Answer>
 }
 
 export function cleanEnvironment(): Record<string, string> {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|ANNEAL|VITEST|NODE_OPTIONS)/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(TEMPORAL|ANNEAL(?!_CACHE$)|VITEST|NODE_OPTIONS)/.test(name),
+  );
   return Object.fromEntries(kept.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 

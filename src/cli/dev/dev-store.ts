@@ -29,7 +29,14 @@ export async function devStore(wish: string | undefined, place: S3ServerPlace): 
     return { settings: { s3 }, server };
   }
   const { folder, s3 } = parseStoreAddress(wish);
-  return { settings: s3 === undefined ? { folder: resolve(folder ?? '') } : { s3 } };
+  if (s3 === undefined) return { settings: { folder: resolve(folder ?? '') } };
+  // The children work in other folders than whoever typed it.
+  const { credentialsFile } = s3;
+  return {
+    settings: {
+      s3: { ...s3, ...(credentialsFile === undefined ? {} : { credentialsFile: resolve(credentialsFile) }) },
+    },
+  };
 }
 
 /** The runs of a state folder know their things in one store; in another they would find nothing. */

@@ -23,6 +23,8 @@ test('without a wish it is a folder of its own; an address is taken as it is', a
   const { settings, server } = await devStore('s3://models/a', place({}));
   expect(settings.s3).toMatchObject({ bucket: 'models', prefix: 'a' });
   expect(server).toBeUndefined();
+  const relative = await devStore('s3://models?credentialsFile=keys', place({}));
+  expect(relative.settings.s3?.credentialsFile).toBe(join(process.cwd(), 'keys'));
 });
 
 test('its own S3 server has a secret of its own, which is kept in one file for its owner alone', async () => {
