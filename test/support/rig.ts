@@ -204,6 +204,7 @@ export class Rig {
     return this.client.workflow.start<(input: TrainGangInput) => Promise<TrainGangResult>>(WORKFLOW_TYPES.trainGang, {
       workflowId: trainWorkflowId(runId),
       taskQueue: controlQueue(RIG),
+      workflowTaskTimeout: '3 seconds', // so soon another worker takes over from one that is frozen
       args: [{ runId, cluster: RIG, opening, inputs: { converted, dataset, model } }],
     });
   }

@@ -5,7 +5,7 @@ import { RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoin
 import type { IoActivities, StageInInput } from '../../contract/activities.js';
 import type { CheckpointFile, Plan } from '../../plan/plan.js';
 import { findFreePort } from '../../process/free-port.js';
-import { trainerDir } from '../../process/trainer-files.js';
+import { exists, trainerDir } from '../../process/trainer-files.js';
 import { stopTrainer } from '../../process/supervisor.js';
 import { isStoreError } from '../../storage/errors.js';
 import { materialize } from '../../storage/file-set.js';
@@ -38,6 +38,8 @@ export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'o
           const { converted, ...read } = input.inputs;
           await bringInputs(deps, read, reporter);
           const dir = trainerDir(trainersFolder(workRoot), input);
+          // An attempt that was frozen and thawed after its next one had ended well must not touch what the trainer writes.
+          if (await exists(join(dir, 'record.json'))) return;
           // An attempt before this one may have got anywhere; nothing of this generation runs yet.
           await rm(join(dir, 'save'), { recursive: true, force: true });
           await mkdir(join(dir, 'save'), { recursive: true });
