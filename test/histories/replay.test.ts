@@ -12,7 +12,7 @@ const folder = new URL('./golden/', import.meta.url);
 const names = (await readdir(folder)).filter((name) => name.endsWith('.json')).sort();
 
 /** By file: the id under which the workflow ran, since a retrain derives that of its run from its own. */
-const workflowIds = new Map(
+const workflowIds = new Map<string, string>(
   SCENARIOS.flatMap(({ name }) => workflowsOf(name, name).map(([kind, id]) => [`${name}.${kind}.json`, id] as const)),
 );
 
