@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { ListMultipartUploadsCommand, ListPartsCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openStoreToWrite } from '../../src/storage/open-store.js';
+import { runParallel } from '../../src/storage/parallel.js';
 import { openS3 } from '../../src/storage/s3-client.js';
 import { S3Store } from '../../src/storage/s3-store.js';
 import type { S3Settings } from '../../src/storage/store-settings.js';
@@ -129,6 +130,15 @@ describe.skipIf(noGateway())('on versitygw', () => {
       const { Uploads } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }));
       return Uploads?.length ?? 0;
     }
+  });
+
+  test('a listing that is longer than one answer of the server comes whole and in order', async () => {
+    const store = new S3Store(fresh());
+    const keys = Array.from({ length: 1_100 }, (_, index) => `log/${String(index).padStart(6, '0')}.json`);
+    await runParallel(keys, store.parallelFiles, undefined, (key) => store.create(key, key));
+    const listed: string[] = [];
+    for await (const { key } of store.list('log/')) listed.push(key);
+    expect(listed).toEqual(keys);
   });
 
   test('a bit that a disk has turned over is found by every reader', async () => {
