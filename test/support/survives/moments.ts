@@ -14,6 +14,8 @@ export interface Sight {
   readonly now: (scene: Scene, node: number) => number | undefined;
   /** Whoever would end the moment. */
   readonly keepers: (scene: Scene) => readonly number[];
+  /** Of a moment of milliseconds: what comes before it, from when on its keepers go step by step. */
+  readonly near?: (scene: Scene, node: number) => boolean;
 }
 
 const ranks = ({ trainers }: Scene): readonly number[] => trainers.map(({ rank }) => rank);
@@ -22,6 +24,11 @@ const nodes = (scene: Scene): readonly number[] => scene.trainers.map(({ nodeRan
 
 /** Neither the first save, which has none before it, nor the last, after which there is no iteration. */
 const between = (scene: Scene, save: number): boolean => save > EVERY && save < scene.plan.gang.iterations;
+
+function savedNotShipped(scene: Scene, node: number): number | undefined {
+  const save = scene.tracked();
+  return between(scene, save) && !scene.hasManifest(save, node) ? save : undefined;
+}
 
 export const SIGHTS: Readonly<Record<Moment, Sight>> = {
   'iteration reached': {
@@ -35,19 +42,14 @@ export const SIGHTS: Readonly<Record<Moment, Sight>> = {
     },
     keepers: ranks,
   },
-  'saved, not shipped': {
+  'saved, not shipped': { now: savedNotShipped, keepers: agents },
+  'part sent': {
     now: (scene, node) => {
-      const save = scene.tracked();
-      return between(scene, save) && !scene.hasManifest(save, node) ? save : undefined;
+      const save = savedNotShipped(scene, node);
+      return save !== undefined && scene.partsSent(save, node) > 0 ? save : undefined;
     },
     keepers: agents,
-  },
-  'part sent': {
-    now: (scene, node) =>
-      scene
-        .sent()
-        .find((save) => between(scene, save) && scene.partsSent(save, node) > 0 && !scene.hasManifest(save, node)),
-    keepers: agents,
+    near: (scene, node) => savedNotShipped(scene, node) !== undefined,
   },
   'shipped, not committed': {
     now: (scene) =>

@@ -1,5 +1,5 @@
 /** A run of a row as its own files tell of it at this very moment: read at once and without an engine in between. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Plan } from '../../../src/plan/plan.js';
 import type { RunFact } from '../../../src/plan/run-log.js';
@@ -65,11 +65,11 @@ export class Scene {
   /** How many of the node's files of a save are in the store. */
   partsSent(iteration: number, node: number): number {
     const mine = this.plan.gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === node);
-    return mine.filter(({ path }) => has(join(this.#checkpoints(), folderOf(iteration), path))).length;
+    return mine.filter(({ path }) => existsSync(join(this.#checkpoints(), folderOf(iteration), path))).length;
   }
 
   hasManifest(iteration: number, node: number): boolean {
-    return has(join(this.#checkpoints(), folderOf(iteration), `node-${String(node)}.json`));
+    return existsSync(join(this.#checkpoints(), folderOf(iteration), `node-${String(node)}.json`));
   }
 
   facts(): readonly RunFact[] {
@@ -130,10 +130,6 @@ function names(folder: string): readonly string[] {
   } catch {
     return [];
   }
-}
-
-function has(path: string): boolean {
-  return readText(path) !== '';
 }
 
 /** A process by pid and start: another one with its pid is not it. */

@@ -1,5 +1,6 @@
-/** Waits for a row's moment, holds it, looks again, and kills: a moment that is over is never taken for it. */
+/** Waits for a row's moment, holds it by SIGSTOP to who would end it, looks again, and kills: what is over is never taken for it. */
 import { readFileSync } from 'node:fs';
+import { setImmediate as giveWay } from 'node:timers/promises';
 import { monotonicSeconds, pause } from '../../../src/process/wait.js';
 import { SIGHTS } from './moments.js';
 import { identify, type Identity, type Scene } from './scene.js';
@@ -7,6 +8,7 @@ import type { Row } from './table.js';
 
 /** The shortest pause of a timer: the narrowest moments last some milliseconds. */
 const LOOK_MS = 1;
+const STEP_SECONDS = 0.001;
 /** A process that does not stop for so long hangs in the kernel. */
 const FREEZE_LIMIT_SECONDS = 2;
 
@@ -22,27 +24,35 @@ export interface Strike {
 
 /** Undefined when the run went by without the moment being caught. */
 export async function strike(scene: Scene, row: Row, isOver: () => boolean): Promise<Strike | undefined> {
-  const { now, keepers } = SIGHTS[row.moment];
+  const { now, keepers, near = isNow } = SIGHTS[row.moment];
   const node = row.node ?? 0;
   while (!isOver()) {
-    if (now(scene, node) !== undefined) {
+    if (near(scene, node)) {
       const held = keepers(scene).flatMap(living);
       try {
-        const [victim] = living(victimOf(scene, row));
         freeze(held);
-        const at = now(scene, node);
-        if (victim !== undefined && at !== undefined) {
-          const reached = scene.measured(1);
-          process.kill(victim.pid, 'SIGKILL');
-          return { victim, at, reached, killedAt: monotonicSeconds() };
+        while (near(scene, node) && !isOver()) {
+          const at = now(scene, node);
+          const [victim] = at === undefined ? [] : living(victimOf(scene, row));
+          if (at !== undefined && victim !== undefined) {
+            const reached = scene.measured(1);
+            process.kill(victim.pid, 'SIGKILL');
+            return { victim, at, reached, killedAt: monotonicSeconds() };
+          }
+          await giveWay();
+          step(held);
         }
       } finally {
-        for (const { pid } of held) signal(pid, 'SIGCONT');
+        thaw(held);
       }
     }
     await pause(LOOK_MS);
   }
   return undefined;
+
+  function isNow(): boolean {
+    return now(scene, node) !== undefined;
+  }
 }
 
 function victimOf(scene: Scene, { victim, node = 0 }: Row): number {
@@ -71,6 +81,18 @@ function freeze(processes: readonly Identity[]): void {
   const deadline = monotonicSeconds() + FREEZE_LIMIT_SECONDS;
   while (processes.some(({ pid }) => runs(pid)))
     if (monotonicSeconds() > deadline) throw new Error('A process did not stop at SIGSTOP.');
+}
+
+function thaw(processes: readonly Identity[]): void {
+  for (const { pid } of processes) signal(pid, 'SIGCONT');
+}
+
+/** Lets them go on for a moment: an act of theirs that takes some milliseconds is seen half done. */
+function step(processes: readonly Identity[]): void {
+  thaw(processes);
+  const until = monotonicSeconds() + STEP_SECONDS;
+  while (monotonicSeconds() < until);
+  freeze(processes);
 }
 
 /** Neither stopped nor gone. */
