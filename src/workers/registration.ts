@@ -18,7 +18,7 @@ import { controlQueue, poolWorkflowId } from '../contract/names.js';
 import type { HostFacts, LeaseOwner } from '../plan/hosts.js';
 import { bootId } from '../process/proc.js';
 import { findTrainer } from '../process/supervisor.js';
-import { createFile, listTrainerDirs } from '../process/trainer-files.js';
+import { createFile, listTrainers, trainerDir } from '../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../process/wait.js';
 import type { AgentConfig } from './config.js';
 
@@ -129,9 +129,11 @@ async function isTraining(
   workRoot: string,
   { runId, owner: { generation } }: { readonly runId: string; readonly owner: LeaseOwner },
 ): Promise<boolean> {
-  const folder = `${trainersFolder(workRoot)}/${runId}/${String(generation)}/`;
-  for (const dir of await listTrainerDirs(trainersFolder(workRoot)))
-    if (dir.startsWith(folder) && (await findTrainer(dir)).state === 'running') return true;
+  const root = trainersFolder(workRoot);
+  for (const marker of await listTrainers(root))
+    if (marker.runId === runId && marker.generation === generation) {
+      if ((await findTrainer(trainerDir(root, marker))).state === 'running') return true;
+    }
   return false;
 }
 

@@ -1,11 +1,9 @@
 /** Takes the host back from whoever had it: the fence first, then every process of every lease that is over, then the proof. */
-import { relative, sep } from 'node:path';
 import type { IoActivities } from '../../contract/activities.js';
 import { isLockFree, readLockHolder } from '../../process/host-lock.js';
 import { killLeftovers, type StopReport } from '../../process/kill.js';
-import type { TrainerMarker } from '../../process/marker.js';
-import { stopTrainer } from '../../process/supervisor.js';
-import { listTrainerDirs, readExit } from '../../process/trainer-files.js';
+import { stopTrainer, type StopTrainer } from '../../process/supervisor.js';
+import { listTrainers, readExit, trainerDir } from '../../process/trainer-files.js';
 import { failure, orFail } from '../fail.js';
 import { reporting } from '../progress.js';
 import type { HostDeps } from './deps.js';
@@ -33,21 +31,16 @@ export function createVacateHost(deps: HostDeps, hostFence: HostFence): IoActivi
 }
 
 /** Trainers that were launched and have left no report of a clean end: alive, lost, or with processes that survived. */
-async function unended(workRoot: string) {
+async function unended(workRoot: string): Promise<readonly StopTrainer[]> {
   const root = trainersFolder(workRoot);
-  const places: { dir: string; marker: TrainerMarker; lockFile: string; graceMs: number }[] = [];
-  for (const dir of await listTrainerDirs(root)) {
+  const places: StopTrainer[] = [];
+  for (const marker of await listTrainers(root)) {
+    const dir = trainerDir(root, marker);
     const exit = await readExit(dir);
-    if (exit !== undefined && exit.left.length === 0) continue;
-    places.push({ dir, marker: markerOf(root, dir), lockFile: hostLockFile(workRoot), graceMs: 0 });
+    if (exit === undefined || exit.left.length > 0)
+      places.push({ dir, marker, lockFile: hostLockFile(workRoot), graceMs: 0 });
   }
   return places;
-}
-
-/** The folder says whose it is: `<run>/<generation>/<node rank>`. */
-function markerOf(root: string, dir: string): TrainerMarker {
-  const [runId = '', generation, nodeRank] = relative(root, dir).split(sep);
-  return { runId, generation: Number(generation), nodeRank: Number(nodeRank) };
 }
 
 function judgingOf({ facts }: HostDeps, { runId }: LastLease) {
