@@ -4,11 +4,15 @@ import { isLockFree, readLockHolder } from '../../process/host-lock.js';
 import { killLeftovers, type StopReport } from '../../process/kill.js';
 import { stopTrainer, type StopTrainer } from '../../process/supervisor.js';
 import { listTrainers, readExit, trainerDir } from '../../process/trainer-files.js';
+import { poll } from '../../process/wait.js';
 import { failure, orFail } from '../fail.js';
 import { reporting } from '../progress.js';
 import type { HostDeps } from './deps.js';
 import type { HostFence, LastLease } from './fence.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
+
+/** Who only asks about the lock holds it for milliseconds; what is just ending, for a little longer. */
+const LOCK_LIMIT_MS = 3_000;
 
 export function createVacateHost(deps: HostDeps, hostFence: HostFence): IoActivities['vacateHost'] {
   return ({ fence }) =>
@@ -50,7 +54,8 @@ function judgingOf({ facts }: HostDeps, { runId }: LastLease) {
 /** Every process of a trainer has the lock, so one that no folder tells of still holds it. */
 async function proveLockFree({ workRoot, facts }: HostDeps): Promise<void> {
   const lockFile = hostLockFile(workRoot);
-  if (await isLockFree(lockFile)) return;
+  const isFree = await poll(async () => (await isLockFree(lockFile)) || undefined, { timeoutMs: LOCK_LIMIT_MS });
+  if (isFree === true) return;
   const holder = await readLockHolder(lockFile);
   const who =
     holder === undefined
