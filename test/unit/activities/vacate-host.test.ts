@@ -12,10 +12,8 @@ import { markerEnvironment } from '../../../src/process/marker.js';
 import { launchTrainer } from '../../../src/process/supervisor.js';
 import { readExit, trainerDir } from '../../../src/process/trainer-files.js';
 import { facts } from '../../support/pool-events.js';
-import { quietRuntime } from '../../support/quiet-runtime.js';
 import { allGone, Sandbox, startedPids } from '../process/support.js';
 
-quietRuntime();
 let sandbox: Sandbox;
 let fence: HostFence;
 beforeEach(async () => {
