@@ -229,8 +229,10 @@ class Chain {
       try {
         return await this.evaluateOnce(inputs);
       } catch (error) {
-        // A host that is silent by then is not granted again; one that lives gets a second chance.
-        if (tries === EVALUATIONS || !HOST_FAILURES.includes(failureFacts(error).type)) throw error;
+        // A host that is silent by then is not granted again; one that lives gets a second chance. A lease that a new pool did
+        // not know of is asked for anew.
+        const isOfHost = [...HOST_FAILURES, 'StaleGeneration'].includes(failureFacts(error).type);
+        if (tries === EVALUATIONS || !isOfHost) throw error;
       }
     }
   }

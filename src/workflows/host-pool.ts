@@ -103,7 +103,7 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
     apply({ event: 'requested', request });
   });
   setHandler(releaseHosts, (release) => apply({ event: 'released', release, at: Date.now() }));
-  void watch();
+  watch().catch(unlessEnding);
 
   // Bounded by history: all that the pool is, is carried over. Vacating that is under way begins again, which is harmless.
   while (!isLong() || askedAgain.length > 0) {
@@ -112,7 +112,8 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
     const answers = grantHosts(reducePool(pool, { event: 'time passed', at: Date.now() }));
     pool = answers.pool;
     for (const host of pool.hosts)
-      if (mustVacate(host) && !beingVacated.has(host.facts.name)) void vacate(host.facts.name, host.fence);
+      if (mustVacate(host) && !beingVacated.has(host.facts.name))
+        vacate(host.facts.name, host.fence).catch(unlessEnding);
     setCurrentDetails(poolDetails(pool));
 
     const repeated = askedAgain.splice(0).map((owner) => grantOf(pool.hosts, owner));
@@ -136,7 +137,7 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
         apply({ event: 'seen', live, lost });
         for (const owner of ended) apply({ event: 'released', release: { owner, faults: [] }, at: Date.now() });
       } catch (error) {
-        if (isCancellation(error)) return;
+        if (isCancellation(error)) throw error;
         await sleep('10 seconds');
       }
     }
@@ -149,7 +150,7 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
       await onIo(cluster, host, `prove empty under fence ${String(fence)}`, HOST_DUTY).vacateHost({ fence });
       apply({ event: 'vacated', host, fence });
     } catch (error) {
-      if (isCancellation(error)) return;
+      if (isCancellation(error)) throw error;
       const { type: failure, message: why } = failureFacts(error);
       apply({ event: 'not vacated', host, fence, failure, why, at: Date.now() });
       // A host that falls silent is begun with again when it is heard of.
@@ -179,6 +180,11 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
       apply({ event: 'released', release: { owner, faults: [] }, at: Date.now() });
     }
   }
+}
+
+/** A pool that is cancelled ends all that it has under way. */
+function unlessEnding(error: unknown): void {
+  if (!isCancellation(error)) throw error;
 }
 
 function isLong(): boolean {

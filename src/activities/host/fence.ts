@@ -7,8 +7,12 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import type { LeaseOwner } from '../../plan/hosts.js';
 import { readJson, replaceFile } from '../../process/trainer-files.js';
+import { pause } from '../../process/wait.js';
 import { failure } from '../fail.js';
 import { fenceFile } from './work-folders.js';
+
+/** A command that is aborted has five seconds to end, and is killed then; the rest is closing files. */
+const END_LIMIT_MS = 30_000;
 
 const leaseOwner = z.object({ workflowId: z.string(), firstRunId: z.string(), generation: z.number().int() });
 const lastLease = z.object({ owner: leaseOwner, runId: z.string() });
@@ -80,12 +84,21 @@ export class HostFence {
     return this.#exclusively(async () => {
       const { lease } = await readFence(this.#workRoot);
       await this.#store(fence, lease);
-      for (const over of this.#working.keys()) over.abort(this.#stale(fence - 1, fence));
-      await Promise.allSettled(this.#working.values());
+      await this.#endWorking(fence);
       const result = await prove(lease);
       await this.#write({ fence, lease: null });
       return result;
     });
+  }
+
+  /** Bounded, or work that does not end would keep the lock, and with it the host, for ever. */
+  async #endWorking(fence: number): Promise<void> {
+    for (const over of this.#working.keys()) over.abort(this.#stale(fence - 1, fence));
+    const ended = Promise.allSettled(this.#working.values()).then(() => true);
+    const late = new AbortController();
+    const hasEnded = await Promise.race([ended, pause(END_LIMIT_MS, late.signal).then(() => false)]);
+    late.abort();
+    if (!hasEnded) throw failure('HostDirty', `Host ${this.#host}: work of an earlier lease does not end.`);
   }
 
   async #exclusively<Result>(body: () => Promise<Result>): Promise<Result> {

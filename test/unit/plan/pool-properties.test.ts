@@ -62,6 +62,7 @@ class Witness {
         this.empty.delete(name);
         const then = reduced.hosts.find(({ facts }) => facts.name === name);
         expect(then).toMatchObject({ live: true, owner: null, vacating: null });
+        expect(fence, `a late vacating of ${name} is refused`).toBeGreaterThan(then?.fence ?? 0);
         expect(then?.cordon?.until, `${name} has no operator's cordon`).not.toBeNull();
       }
     }
@@ -90,6 +91,7 @@ class Witness {
         held.set(keyOf(of), (held.get(keyOf(of)) ?? 0) + 1);
         ids.set(of.workflowId, (ids.get(of.workflowId) ?? new Set()).add(keyOf(of)));
       }
+    for (const [id, keys] of ids) expect([id, ...keys], 'a workflow has one lease').toHaveLength(2);
     for (const [key, hosts] of held)
       if (this.granted.has(key)) expect(hosts, `${key} has all that it was granted`).toBe(this.granted.get(key));
     for (const waits of pool.queue)
