@@ -36,7 +36,7 @@ import { mustVacate, reducePool, refuseRegistration, refuseUnknown, type PoolEve
 import { grantHosts, grantOf, isNews, waitingOf, type Waiting } from '../plan/queue.js';
 import { onIo, watching } from './activities.js';
 import { failureFacts } from './failure.js';
-import { HOST_DUTY } from './options.js';
+import { STOP } from './options.js';
 import { poolDetails } from './view.js';
 
 const registerHost = defineUpdate<Registration, [HostFacts]>(UPDATES.registerHost);
@@ -147,7 +147,7 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
     beingVacated.add(host);
     const { agentStartedAt } = hostOf(host).facts;
     try {
-      await onIo(cluster, host, `prove empty under fence ${String(fence)}`, HOST_DUTY).vacateHost({ fence });
+      await onIo(cluster, host, `prove empty under fence ${String(fence)}`, STOP).vacateHost({ fence });
       apply({ event: 'vacated', host, fence });
     } catch (error) {
       if (isCancellation(error)) throw error;
