@@ -30,8 +30,8 @@ export class AgentRefusedError extends Error {
 /** A pool that does not answer is asked again: the control worker may just be starting, and takes ten updates at a time. */
 const ASK_AGAIN_MS = 1_000;
 const LOOK_MS = 10_000;
-/** A look that comes so late was slept through: by then the pool takes the host for silent (`SILENT_AFTER_MS`). */
-const FROZEN_SECONDS = 20;
+/** So long without an answer, frozen or cut off, the pool takes the host for silent (`SILENT_AFTER_MS`), and may have given its name away. */
+const AWAY_SECONDS = 20;
 
 export interface Registering {
   readonly config: AgentConfig;
@@ -70,12 +70,13 @@ export async function stayRegistered(
   const { client, config, signal } = registering;
   let { poolId } = registration;
   try {
-    for (;;) {
-      const before = monotonicSeconds();
+    for (let heardAt = monotonicSeconds(); ;) {
       await pause(LOOK_MS, signal);
-      const wasFrozen = monotonicSeconds() - before > FROZEN_SECONDS;
-      if (wasFrozen || (await isAnotherPool(client, config.cluster, poolId)))
-        ({ poolId } = await register(registering));
+      const found = await lookForPool(client, config.cluster);
+      if (found === undefined) continue;
+      const wasAway = monotonicSeconds() - heardAt > AWAY_SECONDS;
+      if (wasAway || found.poolId !== poolId) ({ poolId } = await register(registering));
+      heardAt = monotonicSeconds();
     }
   } catch (error) {
     if (error instanceof AgentRefusedError) return error;
@@ -98,14 +99,15 @@ async function tellPool(client: Client, cluster: string, facts: HostFacts): Prom
   });
 }
 
-/** A server that does not answer says nothing about the pool. */
-async function isAnotherPool(client: Client, cluster: string, poolId: string): Promise<boolean> {
+/** The first run id of the pool, if one runs; undefined when the server does not answer, which says nothing about the pool. */
+async function lookForPool(client: Client, cluster: string): Promise<{ readonly poolId?: string } | undefined> {
   const pool = client.workflow.getHandle(poolWorkflowId(cluster));
   try {
     const { raw, status } = await client.withDeadline(Date.now() + LOOK_MS, () => pool.describe());
-    return status.name !== 'RUNNING' || raw.workflowExecutionInfo?.firstRunId !== poolId;
+    const poolId = raw.workflowExecutionInfo?.firstRunId;
+    return status.name === 'RUNNING' && typeof poolId === 'string' ? { poolId } : {};
   } catch (error) {
-    return error instanceof WorkflowNotFoundError;
+    return error instanceof WorkflowNotFoundError ? {} : undefined;
   }
 }
 
