@@ -64,7 +64,7 @@ export class HostFence {
   async working<Result>(lease: UnderLease, work: (over: AbortSignal) => Promise<Result>): Promise<Result> {
     const over = new AbortController();
     const done = await this.#exclusively(async () => {
-      await this.#store(lease.fence, lease);
+      await this.#store(lease.fence, { owner: lease.owner, runId: lease.runId });
       const running = work(over.signal);
       this.#working.set(over, running);
       return { running };
