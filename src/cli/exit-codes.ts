@@ -4,7 +4,7 @@ export const EXIT_CODES = {
   failed: { code: 1, meaning: 'the run failed or was stopped, or the command itself failed' },
   refused: { code: 2, meaning: 'the command line, or the spec, is refused; nothing was started' },
   noServer: { code: 3, meaning: 'no Temporal server, or no worker behind it, answers' },
-  notFound: { code: 4, meaning: 'no such run, schedule, model, log or file' },
+  notFound: { code: 4, meaning: 'no such run, host, schedule, model, log or file' },
   rejected: {
     code: 5,
     meaning: 'the run ended, but its result did not pass the gate, or newer data was promoted meanwhile',

@@ -5,6 +5,7 @@ import { CommandError, EXIT_CODES, type ExitName } from './exit-codes.js';
 const exitOfError: Readonly<Record<string, ExitName>> = {
   ServerUnreachableError: 'noServer',
   RunNotFoundError: 'notFound',
+  HostNotFoundError: 'notFound',
   SpecRefusedError: 'refused',
   KeyConflictError: 'refused',
   ScheduleNotFoundError: 'notFound',

@@ -1,6 +1,7 @@
 /** The command `anneal`. Each command's code is loaded only when it is called, so that the first output comes at once. */
 import { Command } from 'commander';
 import { addCommand, run, wholeNumber } from './command.js';
+import { addHostCommands } from './host-commands.js';
 import { addModelCommands } from './model-commands.js';
 import { addScheduleCommands } from './schedule-commands.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
@@ -118,9 +119,7 @@ withWhere(
     run((await import('./commands/metrics.js')).metrics(runId, flags)),
   );
 
-withWhere(command('hosts', 'Show the hosts of the cluster and who holds them.', 'anneal hosts'))
-  .option('--json', 'as JSON')
-  .action(async (flags: Read) => run((await import('./commands/hosts.js')).hosts(flags)));
+addHostCommands(program);
 
 withWhere(
   command(

@@ -12,6 +12,11 @@ export class RunNotFoundError extends Error {
   override readonly name = 'RunNotFoundError';
 }
 
+/** No host of this name has registered with the cluster. */
+export class HostNotFoundError extends Error {
+  override readonly name = 'HostNotFoundError';
+}
+
 /** The key already names a run of another spec. */
 export class KeyConflictError extends Error {
   override readonly name = 'KeyConflictError';

@@ -2,20 +2,18 @@
  * The SDK. `const anneal = await Anneal.connect(); const run = await anneal.runs.start(spec, { key }); await run.result();`
  */
 import { Client, Connection } from '@temporalio/client';
-import { WorkflowNotFoundError } from '@temporalio/common';
-import type { HostView } from '../plan/hosts.js';
-import { QUERIES } from '../contract/messages.js';
-import { poolWorkflowId } from '../contract/names.js';
 import { setUpCluster, type ClusterSetup, type ClusterSetupOptions } from './cluster-setup.js';
 import { type Place, resolvePlace, unreachable, type WhereOptions } from './connect.js';
-import { ServerUnreachableError } from './errors.js';
-import { isNobodyToAsk, isServerSilent } from './grpc.js';
+import { isServerSilent } from './grpc.js';
+import { Hosts } from './hosts.js';
 import { Models } from './models.js';
 import { Runs } from './runs.js';
 import { Schedules } from './schedules.js';
-import { type HostListing, withTrainers } from './trainers.js';
 
 export type { FineTuneResult, GangState, Handover, Incident, RunState, StageState } from '../contract/messages.js';
+export type { HostView } from '../plan/hosts.js';
+export type { Waiting } from '../plan/queue.js';
+export type { Hosts } from './hosts.js';
 export type { HostListing } from './trainers.js';
 export type { RunSpec, RunSpecInput } from '../spec/run.js';
 export type { Refusal } from '../spec/refusal.js';
@@ -24,6 +22,7 @@ export type { WhereOptions } from './connect.js';
 export {
   ChoiceRefusedError,
   ClusterRefusedError,
+  HostNotFoundError,
   KeyConflictError,
   ModelNotFoundError,
   RunFailedError,
@@ -59,14 +58,12 @@ export interface ConnectOptions extends WhereOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
-/** The pool answers at once when a control worker is there; longer means that none is. */
-const HOSTS_LIMIT_MS = 5_000;
 
 export class Anneal {
   readonly runs: Runs;
   readonly schedules: Schedules;
   readonly models: Models;
-  readonly hosts: { list(): Promise<readonly HostListing[]> };
+  readonly hosts: Hosts;
   /** The server and cluster that this client talks to. */
   readonly place: Place;
   readonly #connection: Connection;
@@ -78,7 +75,7 @@ export class Anneal {
     this.runs = new Runs(client, place);
     this.schedules = new Schedules(client, place.cluster);
     this.models = new Models(client, place);
-    this.hosts = { list: () => listHosts(client, place.cluster) };
+    this.hosts = new Hosts(client, place.cluster);
   }
 
   /** Finds the server (options, environment if given, nearest `anneal dev`) and connects; throws ServerUnreachableError. */
@@ -104,23 +101,5 @@ export class Anneal {
 
   async close(): Promise<void> {
     await this.#connection.close();
-  }
-}
-
-async function listHosts(client: Client, cluster: string): Promise<readonly HostListing[]> {
-  try {
-    const hosts = await client.connection.withDeadline(Date.now() + HOSTS_LIMIT_MS, () =>
-      client.workflow.getHandle(poolWorkflowId(cluster)).query<readonly HostView[]>(QUERIES.hosts),
-    );
-    return await withTrainers(client, hosts);
-  } catch (error) {
-    // No agent has ever registered: there is no pool yet, and so no hosts.
-    if (error instanceof WorkflowNotFoundError) return [];
-    if (isNobodyToAsk(error))
-      throw new ServerUnreachableError(
-        `Temporal is there, but no control worker of cluster "${cluster}" answers. Start one with "anneal worker", or wait for "anneal dev".`,
-        { cause: error },
-      );
-    throw error;
   }
 }

@@ -220,6 +220,12 @@ export interface StageInput {
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
 }
 
+/** Judging holds a lease like training does. */
+export interface EvaluateInput extends StageInput {
+  readonly fence: number;
+  readonly owner: LeaseOwner;
+}
+
 /** One generation of a gang as every node of it sees it. */
 export interface GangInput {
   readonly runId: string;
@@ -228,6 +234,8 @@ export interface GangInput {
 }
 export interface StageInInput extends GangInput {
   readonly fence: number;
+  /** The host remembers whose its last lease was. */
+  readonly owner: LeaseOwner;
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
   /** Where training goes on from: a committed checkpoint, or the converted model at iteration 0. */
   readonly resumeFrom: { readonly iteration: number; readonly checkpoint: FileSetRef } | null;
@@ -277,6 +285,10 @@ export interface StageProgress {
   readonly total?: number;
 }
 
+export interface VacateHostInput {
+  /** Higher than that of every lease that is over; work under a lower one is refused from then on. */
+  readonly fence: number;
+}
 export interface StopTrainerResult {
   readonly stopped: readonly number[];
 }
@@ -291,10 +303,12 @@ export interface IoActivities {
   readonly stageIn: (input: StageInInput) => Promise<void>;
   readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
+  /** Stores the fence, then ends whatever an earlier lease has left, and proves the host empty. */
+  readonly vacateHost: (input: VacateHostInput) => Promise<StopTrainerResult>;
 }
 
 /** Activities of an agent's `npu` queue. */
 export interface NpuActivities {
   readonly trainRank: (input: TrainRankInput) => Promise<TrainRankResult>;
-  readonly evaluateModel: (input: StageInput & { readonly fence: number }) => Promise<StageResult>;
+  readonly evaluateModel: (input: EvaluateInput) => Promise<StageResult>;
 }

@@ -12,6 +12,7 @@ export const FAILURES = {
   LossDiverged: { retryable: false, actor: 'user' },
   ChoiceRefused: { retryable: false, actor: 'user' },
   GateFailed: { retryable: false, actor: 'user' },
+  ClusterTooSmall: { retryable: false, actor: 'user' },
   SourceUnavailable: { retryable: true, actor: 'nobody' },
   StoreUnavailable: { retryable: true, actor: 'nobody' },
   ArtifactCorrupt: { retryable: false, actor: 'workflow' },

@@ -2,8 +2,9 @@
 import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { RunSpec } from '../spec/run.js';
 import type { ChoosePromotionInput, FileSetRef, PromotedModel, RunOpening, StageResult } from './activities.js';
-import type { HostRequest, HostView } from '../plan/hosts.js';
+import type { HostView, Pool } from '../plan/hosts.js';
 import type { DataState } from '../plan/promotions.js';
+import type { Waiting } from '../plan/queue.js';
 import type { GangState } from './gang.js';
 
 export type { GangNews, GangState, Handover, Incident } from './gang.js';
@@ -111,11 +112,9 @@ export type TrainGangResult = StageResult;
 
 /** Signal names; the workflow and the sender define them from here with their argument types. */
 export const SIGNALS = {
-  /** agent -> pool: [HostFacts] */
-  registerHost: 'registerHost',
   /** gang -> pool: [HostRequest] */
   requestHosts: 'requestHosts',
-  /** gang -> pool: [LeaseOwner] */
+  /** gang -> pool: [HostRelease] */
   releaseHosts: 'releaseHosts',
   /** pool -> gang: [HostGrant] */
   hostsGranted: 'hostsGranted',
@@ -124,11 +123,36 @@ export const SIGNALS = {
   /** gang -> run, sent by the control worker's local activities: [GangNews] */
   gangMoved: 'gangMoved',
 } as const;
-export const QUERIES = { state: 'state', gang: 'gang', hosts: 'hosts' } as const;
+export const QUERIES = { state: 'state', gang: 'gang', pool: 'pool' } as const;
 
-/** What the pool carries over a continue-as-new. */
+/** Updates: what the pool may refuse, with a sentence. */
+export const UPDATES = {
+  /** agent -> pool: [HostFacts] -> Registration */
+  registerHost: 'registerHost',
+  /** operator -> pool: [CordonHost] */
+  cordonHost: 'cordonHost',
+  /** operator -> pool: [string], the host */
+  uncordonHost: 'uncordonHost',
+} as const;
+export interface Registration {
+  /** The pool's first run id: another one is another pool, which does not know the host. */
+  readonly poolId: string;
+}
+export interface CordonHost {
+  readonly host: string;
+  readonly reason: string;
+}
+
+/** Answer to the query `pool` of `hostPool`. */
+export interface PoolState {
+  readonly hosts: readonly HostView[];
+  /** Head first. */
+  readonly waiting: readonly Waiting[];
+  readonly joinedAt: number;
+}
+
 export interface HostPoolInput {
   readonly cluster: string;
-  readonly hosts: readonly HostView[];
-  readonly queue: readonly HostRequest[];
+  /** What the pool carries over a continue-as-new; left out when it begins. */
+  readonly pool?: Pool;
 }

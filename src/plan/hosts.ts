@@ -1,10 +1,12 @@
 /** What the pool knows of a host, and what a lease of hosts is. Plain data that crosses processes. */
 
-/** What an agent says of its host when it starts. */
+/** What an agent says of its host when it registers. */
 export interface HostFacts {
   readonly name: string;
   /** The address at which the other hosts of a gang reach this one. */
   readonly address: string;
+  /** Made once for the agent's work root, whose lock lets one agent live: another id under the same name is another host. */
+  readonly workRootId: string;
   readonly machineId: string;
   /** Changes at every boot of the machine: a process of another boot cannot be alive. */
   readonly bootId: string;
@@ -16,6 +18,8 @@ export interface HostFacts {
   readonly version: string;
   /** The highest fence number that the host has seen: a pool that was started anew goes on above it. */
   readonly fence: number;
+  /** Who had the host's last lease, while a trainer of it still runs there: a pool that was started anew does not grant it. */
+  readonly held: LeaseOwner | null;
 }
 
 /** Who holds a host: one generation of one gang, for the life of the run id. */
@@ -25,10 +29,34 @@ export interface LeaseOwner {
   readonly generation: number;
 }
 
-/** The pool's promise of a host to a gang. The agent refuses a launch with a fence number lower than one it has seen. */
+/** The pool's promise of a host to a gang. The agent refuses work under a fence number lower than one that it has seen. */
 export interface Lease {
   readonly host: HostFacts;
   readonly fence: number;
+}
+
+/** Something that speaks against a host itself, not against what was run on it. */
+export interface HostFault {
+  readonly host: string;
+  /** A failure type of the contract, or `HostLost`. */
+  readonly failure: string;
+  readonly message: string;
+}
+/** A fault as the pool remembers it; epoch milliseconds. */
+export interface NotedFault extends Omit<HostFault, 'host'> {
+  readonly at: number;
+  /** The workflow whose gang met it; null when nobody held the host. */
+  readonly metBy: string | null;
+}
+
+/** A cordoned host is not granted; who holds it keeps it. Epoch milliseconds. */
+export interface Cordon {
+  readonly reason: string;
+  readonly since: number;
+  /** A quarantine, set by the pool, ends by itself; an operator's cordon does not. */
+  readonly until: number | null;
+  /** The workflow whose gang met the last fault of a quarantine. */
+  readonly metBy: string | null;
 }
 
 export interface HostView {
@@ -36,6 +64,18 @@ export interface HostView {
   readonly live: boolean;
   readonly fence: number;
   readonly owner: LeaseOwner | null;
+  /** Why the host must be proven empty before it is granted; null when it has been since its last lease. */
+  readonly vacating: Vacating | null;
+  readonly cordon: Cordon | null;
+  /** Of the last day, oldest first. */
+  readonly faults: readonly NotedFault[];
+}
+export interface Vacating {
+  readonly why: string;
+  /** The workflow that held it last. */
+  readonly heldBy: string | null;
+  /** How the last try to prove it empty failed. */
+  readonly failure: string | null;
 }
 
 export interface HostRequest {
@@ -43,9 +83,44 @@ export interface HostRequest {
   readonly hosts: number;
   readonly npusPerHost: number;
   readonly runtime: 'cpu' | 'ascend';
+  /** Work that has begun goes before work that has not: a gang that lost a host does not queue again behind others. */
+  readonly hasBegun: boolean;
 }
 export interface HostGrant {
-  readonly generation: number;
+  readonly owner: LeaseOwner;
   /** By node rank. */
   readonly leases: readonly Lease[];
+}
+export interface HostRelease {
+  readonly owner: LeaseOwner;
+  readonly faults: readonly HostFault[];
+}
+
+/** All that the pool is: it crosses every continue-as-new. */
+export interface Pool {
+  readonly hosts: readonly HostView[];
+  /** In the order in which they are granted. */
+  readonly queue: readonly HostRequest[];
+  /** When the pool last met a host that it did not know, or began; epoch milliseconds. */
+  readonly joinedAt: number;
+}
+
+export function isSameOwner(a: LeaseOwner, b: LeaseOwner): boolean {
+  return a.workflowId === b.workflowId && a.firstRunId === b.firstRunId && a.generation === b.generation;
+}
+
+export function isOwnedBy(host: HostView, owner: LeaseOwner): boolean {
+  return host.owner !== null && isSameOwner(host.owner, owner);
+}
+
+/** In a word what the host is there for, beside whether its agent is heard. */
+export function hostStatus({
+  owner,
+  vacating,
+  cordon,
+}: HostView): 'leased' | 'vacating' | 'cordoned' | 'quarantined' | 'free' {
+  if (owner !== null) return 'leased';
+  if (vacating !== null) return 'vacating';
+  if (cordon !== null) return cordon.until === null ? 'cordoned' : 'quarantined';
+  return 'free';
 }

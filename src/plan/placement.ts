@@ -1,27 +1,59 @@
 /** Which hosts a gang gets: live, free, of the right runtime and with enough NPUs; or the reason why it must wait. */
-import type { HostRequest, HostView } from './hosts.js';
+import { hostStatus, type HostRequest, type HostView } from './hosts.js';
 
 export type Placement = { readonly hosts: readonly string[] } | { readonly reason: string };
+type Wish = Pick<HostRequest, 'hosts' | 'npusPerHost' | 'runtime'>;
 
 /** Names in the order of node ranks: by name, so that a gang that comes back gets the same hosts in the same order. */
-export function place(hosts: readonly HostView[], request: Omit<HostRequest, 'owner'>): Placement {
-  const fitting = hosts.filter(({ facts }) => facts.runtime === request.runtime && facts.npus >= request.npusPerHost);
-  const live = fitting.filter((host) => host.live);
-  const free = live.filter((host) => host.owner === null);
-  if (free.length >= request.hosts) return { hosts: free.slice(0, request.hosts).map(({ facts }) => facts.name) };
-  const wanted = `Waits for ${hostCount(request.hosts)} with ${String(request.npusPerHost)} ${request.runtime} NPUs each`;
-  return {
-    reason: `${wanted}: ${String(free.length)} free, ${String(live.length - free.length)} leased, ${String(fitting.length - live.length)} silent.`,
-  };
+export function place(hosts: readonly HostView[], wish: Wish): Placement {
+  const fitting = hosts.filter((host) => fits(host, wish));
+  const free = usable(fitting, wish).filter((host) => host.live && host.owner === null && host.vacating === null);
+  if (free.length >= wish.hosts) return { hosts: free.slice(0, wish.hosts).map(({ facts }) => facts.name) };
+  return { reason: `Waits for ${wanted(wish)}: ${countByState(fitting)}.` };
+}
+
+/**
+ * Why a run of this size can never begin: the cluster has fewer such hosts, whatever they do at the moment. Undefined when it
+ * may. A cluster whose agents are just starting is the caller's to wait for.
+ */
+export function refuseSize(hosts: readonly HostView[], cluster: string, wish: Wish): string | undefined {
+  const fitting = hosts.filter((host) => fits(host, wish));
+  if (fitting.length >= wish.hosts) return undefined;
+  const has = fitting.length === 0 ? 'none' : `${String(fitting.length)} (${countByState(fitting)})`;
+  return `The run needs ${wanted(wish)}; cluster "${cluster}" has ${has}. Lay it out on fewer hosts, or start agents on more.`;
 }
 
 /** A live host for work that needs no NPU, the least used first; undefined when none is left. */
 export function placeIo(hosts: readonly HostView[], runtime: string, except: readonly string[]): string | undefined {
-  const live = hosts.filter(({ facts, live }) => live && facts.runtime === runtime && !except.includes(facts.name));
-  const free = live.find((host) => host.owner === null);
+  const live = hosts.filter(
+    ({ facts, live, cordon }) =>
+      live && facts.runtime === runtime && cordon?.until !== null && !except.includes(facts.name),
+  );
+  const free = live.find((host) => hostStatus(host) === 'free');
   return (free ?? live[0])?.facts.name;
 }
 
-function hostCount(hosts: number): string {
-  return hosts === 1 ? '1 host' : `${String(hosts)} hosts`;
+function fits({ facts }: HostView, { runtime, npusPerHost }: Wish): boolean {
+  return facts.runtime === runtime && facts.npus >= npusPerHost;
+}
+
+/** An operator's cordon always holds; a quarantine only while the gang could be placed without the host. */
+function usable(fitting: readonly HostView[], { hosts }: Wish): readonly HostView[] {
+  const sound = fitting.filter(({ cordon }) => cordon === null);
+  if (sound.filter(({ live }) => live).length >= hosts) return sound;
+  return fitting.filter(({ cordon }) => cordon?.until !== null);
+}
+
+const ALWAYS_TOLD = ['free', 'leased', 'silent'];
+const SELDOM = ['vacating', 'cordoned', 'quarantined'];
+
+/** A silent host is silent, whatever else it is: `2 free, 1 leased, 0 silent, 1 cordoned`. */
+function countByState(hosts: readonly HostView[]): string {
+  const states = hosts.map((host): string => (host.live ? hostStatus(host) : 'silent'));
+  const counted = [...ALWAYS_TOLD, ...SELDOM.filter((state) => states.includes(state))];
+  return counted.map((state) => `${String(states.filter((one) => one === state).length)} ${state}`).join(', ');
+}
+
+function wanted({ hosts, npusPerHost, runtime }: Wish): string {
+  return `${hosts === 1 ? '1 host' : `${String(hosts)} hosts`} with ${String(npusPerHost)} ${runtime} NPUs each`;
 }

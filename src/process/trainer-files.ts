@@ -3,7 +3,7 @@
  * `supervisor.py` lists them. Whoever creates `state.json` first decides whether the trainer ever starts.
  */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { TrainerMarker } from './marker.js';
@@ -48,6 +48,18 @@ export function trainerDir(root: string, marker: TrainerMarker): string {
     );
   }
   return join(root, marker.runId, String(marker.generation), String(marker.nodeRank));
+}
+
+/** Whose launches were ever recorded below the root: what a host that is taken back may still have. */
+export async function listTrainers(root: string): Promise<readonly TrainerMarker[]> {
+  const found: TrainerMarker[] = [];
+  for (const runId of await readdir(root).catch(() => []))
+    for (const generation of await readdir(join(root, runId)).catch(() => []))
+      for (const nodeRank of await readdir(join(root, runId, generation)).catch(() => [])) {
+        const marker = { runId, generation: Number(generation), nodeRank: Number(nodeRank) };
+        if (await exists(join(trainerDir(root, marker), 'record.json'))) found.push(marker);
+      }
+  return found;
 }
 
 /** Renews the lease: `seconds` of the monotonic clock at which the heartbeat that was acknowledged had been *sent*. */

@@ -1,24 +1,22 @@
 /** The agent: one per host, for life under its lock; two workers, one for the NPUs and one for staging, stopping and looking. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import { createHostActivities } from '../activities/host/index.js';
 import type { HostDeps } from '../activities/host/deps.js';
-import { seenFence } from '../activities/host/fence.js';
 import { agentLockFile, attemptsFolder } from '../activities/host/work-folders.js';
-import { SIGNALS, WORKFLOW_TYPES, type HostPoolInput } from '../contract/messages.js';
-import { agentIdentity, controlQueue, ioQueue, npuQueue, poolWorkflowId } from '../contract/names.js';
+import { agentIdentity, ioQueue, npuQueue } from '../contract/names.js';
 import type { HostFacts } from '../plan/hosts.js';
 import { takeAgentLock } from '../process/host-lock.js';
 import { inheritedEnvironment } from '../process/marker.js';
-import { bootId } from '../process/proc.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import { openStoreToWrite } from '../storage/open-store.js';
 import type { AgentConfig } from './config.js';
 import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
 import { stopOrphan } from './orphan.js';
-import { connect, installRuntime } from './runtime.js';
+import { AgentRefusedError, register, stayRegistered } from './registration.js';
+import { connect, installRuntime, SHUTDOWN_SIGNALS } from './runtime.js';
 
 /** Shipped with the agent: `trainer/` beside `dist/`. */
 const TOOLS_HOME = fileURLToPath(new URL('../../trainer', import.meta.url));
@@ -26,35 +24,48 @@ const TOOLS_HOME = fileURLToPath(new URL('../../trainer', import.meta.url));
 const NPU_SLOTS = 2;
 const IO_SLOTS = 8;
 
-/** Another agent of this host lives: its sentence names it. */
-export class AgentRefusedError extends Error {
-  override readonly name = 'AgentRefusedError';
-}
-
 /** Resolves when the agent has been asked to end and has; trainers live on. Throws when another agent of this name lives. */
 export async function runAgent(config: AgentConfig, version: string): Promise<void> {
   await mkdir(config.workRoot, { recursive: true });
   const lock = await takeAgentLock(agentLockFile(config.workRoot), config.name);
   if (lock.kind === 'busy') throw new AgentRefusedError(lock.message);
+  const ending = new AbortController();
+  const end = (): void => {
+    ending.abort();
+  };
+  // Workers listen by themselves, but only once they run.
+  for (const signal of SHUTDOWN_SIGNALS) process.once(signal, end);
+  // Another agent may hold the host from then on, so this one ends; trainers live on.
+  lock.lock.lost.addEventListener('abort', end);
   try {
     installRuntime();
     const store = await openStoreToWrite(config.store);
     const { connection, client } = await connect(config.temporal);
     try {
-      const facts = await factsOf(config, version);
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
       await stopOrphan(config, client);
-      const workers = await createWorkers(config, facts, store, connection, client);
-      // Another agent may hold the host from then on, so this one ends; trainers live on.
-      lock.lock.lost.addEventListener('abort', () => {
-        for (const worker of workers) worker.shutdown();
-      });
-      await register(config.cluster, facts, client);
-      await Promise.all(workers.map((worker) => worker.run()));
+      const registering = { config, version, client, startedAt: new Date().toISOString(), signal: ending.signal };
+      // Before any work is taken up: what it does next is for the agent that the pool knows under this name.
+      const registration = await register(registering);
+      const workers = await createWorkers(config, registration.facts, store, connection, client);
+      const working = Promise.all(workers.map((one) => one.run())).finally(end);
+      const shutDown = (): void => {
+        for (const one of workers) if (one.getState() === 'RUNNING') one.shutdown();
+      };
+      ending.signal.addEventListener('abort', shutDown);
+      if (ending.signal.aborted) shutDown();
+      const refused = await stayRegistered(registering, registration);
+      end();
+      await working;
+      if (refused !== undefined) throw refused;
+    } catch (error) {
+      // Asked to end while it still waited for the pool.
+      if (error !== ending.signal.reason) throw error;
     } finally {
       await connection.close();
     }
   } finally {
+    for (const signal of SHUTDOWN_SIGNALS) process.off(signal, end);
     await lock.lock.release();
   }
 }
@@ -107,29 +118,4 @@ async function createWorkers(
     }),
   );
   return workers;
-}
-
-async function factsOf({ name, address, npus, runtime, workRoot }: AgentConfig, version: string): Promise<HostFacts> {
-  const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
-  return {
-    ...{ name, address, npus, runtime, version },
-    machineId: machineId.trim(),
-    bootId: bootId(),
-    agentPid: process.pid,
-    agentStartedAt: new Date().toISOString(),
-    fence: await seenFence(workRoot),
-  };
-}
-
-/** Starts the pool if it is not there: whoever comes first. */
-async function register(cluster: string, facts: HostFacts, client: Client): Promise<void> {
-  const input: HostPoolInput = { cluster, hosts: [], queue: [] };
-  await client.workflow.signalWithStart(WORKFLOW_TYPES.hostPool, {
-    workflowId: poolWorkflowId(cluster),
-    taskQueue: controlQueue(cluster),
-    args: [input],
-    signal: SIGNALS.registerHost,
-    signalArgs: [facts],
-    staticSummary: `hosts of ${cluster}`,
-  });
 }

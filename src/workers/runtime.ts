@@ -5,6 +5,8 @@ import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 /** Liveness of hosts is judged by these beats: `SILENT_AFTER_MS` in activities/control/live-agents.ts is 2.5 of them. */
 const WORKER_HEARTBEAT = '5 seconds';
 
+export const SHUTDOWN_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 export interface Connected {
   readonly connection: NativeConnection;
   readonly client: Client;
@@ -16,7 +18,7 @@ export function installRuntime(): void {
     // State changes of the SDK's parts are no news to an operator; what fails is.
     logger: new DefaultLogger('WARN'),
     workerHeartbeatInterval: WORKER_HEARTBEAT,
-    shutdownSignals: ['SIGINT', 'SIGTERM'],
+    shutdownSignals: [...SHUTDOWN_SIGNALS],
   });
 }
 

@@ -229,24 +229,26 @@ class Chain {
       try {
         return await this.evaluateOnce(inputs);
       } catch (error) {
-        // A host that is silent by then is not granted again; one that lives gets a second chance.
-        if (tries === EVALUATIONS || !HOST_FAILURES.includes(failureFacts(error).type)) throw error;
+        // A host that is silent by then is not granted again; one that lives gets a second chance. A lease that a new pool did
+        // not know of is asked for anew.
+        const isOfHost = [...HOST_FAILURES, 'StaleGeneration'].includes(failureFacts(error).type);
+        if (tries === EVALUATIONS || !isOfHost) throw error;
       }
     }
   }
 
   private evaluateOnce(inputs: Artifacts): Promise<StageResult> {
     const { runId, cluster } = this.input;
-    const borrowing = { cluster, generation: 0, hosts: 1, npusPerHost: 1, runtime: this.opening.runtime };
+    const wish = { hosts: 1, npusPerHost: 1, runtime: this.opening.runtime, hasBegun: true };
     return withHosts(
-      { ...borrowing, onWaiting: (note) => this.view.show('evaluate', { note }) },
-      async ({ leases }) => {
+      { cluster, generation: 0, ...wish, onWaiting: (note) => this.view.show('evaluate', { note }) },
+      async ({ owner, leases }) => {
         const lease = leases[0];
         if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
         this.view.on('evaluate', lease.host.name);
         this.view.show('evaluate', { note: '' });
         const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
-        return npu.evaluateModel({ runId, inputs, fence: lease.fence });
+        return npu.evaluateModel({ runId, inputs, fence: lease.fence, owner });
       },
     );
   }

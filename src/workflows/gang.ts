@@ -2,7 +2,7 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { CompleteSave } from '../contract/activities.js';
 import type { TrainGangInput } from '../contract/messages.js';
-import type { Lease } from '../plan/hosts.js';
+import type { Lease, LeaseOwner } from '../plan/hosts.js';
 import type { Commit } from '../plan/run-log.js';
 import type { NodeFailure } from '../plan/verdict.js';
 import { failureFacts } from './failure.js';
@@ -11,6 +11,7 @@ import type { GangView } from './gang-view.js';
 export interface Generation {
   readonly input: TrainGangInput;
   readonly generation: number;
+  readonly owner: LeaseOwner;
   /** By node rank. */
   readonly leases: readonly Lease[];
   readonly from: Commit | undefined;

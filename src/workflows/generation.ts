@@ -83,7 +83,7 @@ async function prepareHosts(gang: Generation): Promise<number> {
   const resumeFrom = from === undefined ? null : { iteration: from.iteration, checkpoint: from.checkpoint };
   const staged = gang.leases.map(({ host, fence }, nodeRank) =>
     onIo(cluster, host.name, `stage in g${String(generation)}`, HOST_STAGE).stageIn({
-      ...{ runId, generation, nodeRank, fence, inputs, resumeFrom },
+      ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom },
     }),
   );
   await throwBroken(gang, staged);

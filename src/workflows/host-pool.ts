@@ -1,75 +1,172 @@
-/** Entity workflow, one per cluster: owns the hosts, lends them as whole gangs, and takes back what ended owners left. */
+/** Entity workflow, one per cluster: owns the hosts, lends them as whole gangs, and takes back and proves empty what was lent. */
 import {
+  ApplicationFailure,
   condition,
   continueAsNew,
   defineQuery,
   defineSignal,
+  defineUpdate,
   getExternalWorkflowHandle,
+  isCancellation,
   setCurrentDetails,
   setHandler,
+  sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { HostChanges } from '../contract/activities.js';
-import { QUERIES, SIGNALS, type HostPoolInput } from '../contract/messages.js';
-import type { HostFacts, HostGrant, HostRequest, HostView, LeaseOwner } from '../plan/hosts.js';
-import { grantHosts, grantOf, isSameOwner, reducePool, type Pool, type PoolEvent } from '../plan/leases.js';
-import { watching } from './activities.js';
+import {
+  QUERIES,
+  SIGNALS,
+  UPDATES,
+  type CordonHost,
+  type HostPoolInput,
+  type PoolState,
+  type Registration,
+} from '../contract/messages.js';
+import {
+  isOwnedBy,
+  type HostFacts,
+  type HostGrant,
+  type HostRelease,
+  type HostRequest,
+  type HostView,
+  type LeaseOwner,
+  type Pool,
+} from '../plan/hosts.js';
+import { mustVacate, reducePool, refuseRegistration, refuseUnknown, type PoolEvent } from '../plan/leases.js';
+import { grantHosts, grantOf, isNews, waitingOf, type Waiting } from '../plan/queue.js';
+import { onIo, watching } from './activities.js';
+import { failureFacts } from './failure.js';
+import { STOP } from './options.js';
 import { poolDetails } from './view.js';
 
-const registerHost = defineSignal<[HostFacts]>(SIGNALS.registerHost);
+const registerHost = defineUpdate<Registration, [HostFacts]>(UPDATES.registerHost);
+const cordonHost = defineUpdate<HostView, [CordonHost]>(UPDATES.cordonHost);
+const uncordonHost = defineUpdate<HostView, [string]>(UPDATES.uncordonHost);
 const requestHosts = defineSignal<[HostRequest]>(SIGNALS.requestHosts);
-const releaseHosts = defineSignal<[LeaseOwner]>(SIGNALS.releaseHosts);
+const releaseHosts = defineSignal<[HostRelease]>(SIGNALS.releaseHosts);
 const hostsGranted = defineSignal<[HostGrant]>(SIGNALS.hostsGranted);
 const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
-const hostsQuery = defineQuery<readonly HostView[]>(QUERIES.hosts);
+const poolQuery = defineQuery<PoolState>(QUERIES.pool);
 
-export async function hostPool({ cluster, hosts, queue }: HostPoolInput): Promise<void> {
-  let pool: Pool = { hosts, queue };
-  const events: PoolEvent[] = [];
-  let changes: HostChanges | undefined;
-  const told = new Map<string, string>();
+/** A host that could not be proven empty is tried again so soon, and at once when its agent has been started anew. */
+const VACATE_AGAIN = '2 minutes';
+/** The server's own limit is far away; this many are replayed in a second. */
+const LONG_HISTORY = 10_000;
 
-  setHandler(hostsQuery, () => pool.hosts);
-  setHandler(registerHost, (facts) => void events.push({ event: 'registered', facts }));
-  setHandler(requestHosts, (request) => void events.push({ event: 'requested', request }));
-  setHandler(releaseHosts, (owner) => void events.push({ event: 'released', owner }));
+export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promise<void> {
+  let pool: Pool = carried ?? { hosts: [], queue: [], joinedAt: Date.now() };
+  /** Whether something has happened since the last turn; what was carried over is looked at once. */
+  let hasChanged = true;
+  const askedAgain: LeaseOwner[] = [];
+  const told = new Map<string, Waiting>();
+  const beingVacated = new Set<string>();
 
-  const watch = (): void => {
-    void watching(cluster, 'which hosts live, which owners have ended')
-      .watchHosts({ cluster })
-      .then((seen) => (changes = seen));
+  const apply = (event: PoolEvent): void => {
+    pool = reducePool(pool, event);
+    hasChanged = true;
   };
-  watch();
+  const refuse = (sentence: string | undefined, type: string): void => {
+    if (sentence !== undefined) throw ApplicationFailure.nonRetryable(sentence, type);
+  };
+  setHandler(poolQuery, () => ({
+    hosts: pool.hosts,
+    waiting: waitingOf(pool.hosts, pool.queue),
+    joinedAt: pool.joinedAt,
+  }));
+  setHandler(
+    registerHost,
+    (facts) => {
+      apply({ event: 'registered', facts, at: Date.now() });
+      return { poolId: workflowInfo().firstExecutionRunId };
+    },
+    { validator: (facts: HostFacts) => refuse(refuseRegistration(pool, facts), 'HostNameTaken') },
+  );
+  setHandler(
+    cordonHost,
+    ({ host, reason }) => {
+      apply({ event: 'cordoned', host, reason, at: Date.now() });
+      return hostOf(host);
+    },
+    { validator: ({ host }: CordonHost) => refuse(refuseUnknown(pool, host), 'HostUnknown') },
+  );
+  setHandler(
+    uncordonHost,
+    (host) => {
+      apply({ event: 'uncordoned', host });
+      return hostOf(host);
+    },
+    { validator: (host: string) => refuse(refuseUnknown(pool, host), 'HostUnknown') },
+  );
+  setHandler(requestHosts, (request) => {
+    // A request that arrives twice is answered twice: the first answer may have been lost with its workflow's reset.
+    if (pool.hosts.some((host) => isOwnedBy(host, request.owner))) askedAgain.push(request.owner);
+    apply({ event: 'requested', request });
+  });
+  setHandler(releaseHosts, (release) => apply({ event: 'released', release, at: Date.now() }));
+  watch().catch(unlessEnding);
 
-  // Bounded by history: the pool begins a new one long before the server's limit, between two events.
-  while (!workflowInfo().continueAsNewSuggested || events.length > 0) {
-    await condition(() => events.length > 0 || changes !== undefined || workflowInfo().continueAsNewSuggested);
-    if (changes !== undefined) {
-      const { live, lost, ended } = changes;
-      events.push({ event: 'seen', live, lost }, ...ended.map((owner) => ({ event: 'released' as const, owner })));
-      changes = undefined;
-      watch();
-    }
-    const batch = events.splice(0);
-    const repeated = batch.flatMap((event) => (event.event === 'requested' ? [event.request.owner] : []));
-    const before = pool;
-    pool = batch.reduce(reducePool, pool);
-    const answers = grantHosts(pool);
+  // Bounded by history: all that the pool is, is carried over. Vacating that is under way begins again, which is harmless.
+  while (!isLong() || askedAgain.length > 0) {
+    await condition(() => hasChanged || isLong());
+    hasChanged = false;
+    const answers = grantHosts(reducePool(pool, { event: 'time passed', at: Date.now() }));
     pool = answers.pool;
+    for (const host of pool.hosts)
+      if (mustVacate(host) && !beingVacated.has(host.facts.name))
+        vacate(host.facts.name, host.fence).catch(unlessEnding);
     setCurrentDetails(poolDetails(pool));
 
-    for (const { owner, grant } of answers.grants) await tell(owner, (to) => to.signal(hostsGranted, grant));
-    // A request that arrives twice is answered twice: the first answer may have been lost with its workflow's reset.
-    for (const owner of repeated.filter((asker) => before.hosts.some((host) => holds(host, asker))))
-      await tell(owner, (to) => to.signal(hostsGranted, grantOf(pool.hosts, owner)));
-    for (const { owner, reason } of answers.waiting) {
-      const key = `${owner.workflowId} ${owner.firstRunId} ${String(owner.generation)}`;
-      if (told.get(key) === reason) continue;
-      told.set(key, reason);
-      await tell(owner, (to) => to.signal(hostsAwaited, reason));
+    const repeated = askedAgain.splice(0).map((owner) => grantOf(pool.hosts, owner));
+    const news = answers.waiting.filter((waiting) => isNews(told.get(keyOf(waiting.owner)), waiting));
+    for (const { owner } of [...answers.grants, ...repeated]) told.delete(keyOf(owner));
+    for (const waiting of news) told.set(keyOf(waiting.owner), waiting);
+    await Promise.all([
+      ...[...answers.grants, ...repeated].map((grant) => tell(grant.owner, (to) => to.signal(hostsGranted, grant))),
+      ...news.map(({ owner, reason }) => tell(owner, (to) => to.signal(hostsAwaited, reason))),
+    ]);
+  }
+  await continueAsNew<typeof hostPool>({ cluster, pool });
+
+  /** Liveness of hosts and the ends of owners come in here, and nowhere else. */
+  async function watch(): Promise<void> {
+    // Each turn is minutes long, or brings a change; the history's length bounds their number.
+    for (;;) {
+      try {
+        const { watchHosts } = watching(cluster, 'which hosts live, which owners have ended');
+        const { live, lost, ended } = await watchHosts({ cluster });
+        apply({ event: 'seen', live, lost });
+        for (const owner of ended) apply({ event: 'released', release: { owner, faults: [] }, at: Date.now() });
+      } catch (error) {
+        if (isCancellation(error)) throw error;
+        await sleep('10 seconds');
+      }
     }
   }
-  await continueAsNew<typeof hostPool>({ cluster, hosts: pool.hosts, queue: pool.queue });
+
+  async function vacate(host: string, fence: number): Promise<void> {
+    beingVacated.add(host);
+    const { agentStartedAt } = hostOf(host).facts;
+    try {
+      await onIo(cluster, host, `prove empty under fence ${String(fence)}`, STOP).vacateHost({ fence });
+      apply({ event: 'vacated', host, fence });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      const { type: failure, message: why } = failureFacts(error);
+      apply({ event: 'not vacated', host, fence, failure, why, at: Date.now() });
+      // A host that falls silent is begun with again when it is heard of.
+      await condition(() => !hostOf(host).live || hostOf(host).facts.agentStartedAt !== agentStartedAt, VACATE_AGAIN);
+    } finally {
+      beingVacated.delete(host);
+      hasChanged = true;
+    }
+  }
+
+  /** Hosts stay in the pool once they are known, and nothing asks for one that is not. */
+  function hostOf(name: string): HostView {
+    const host = pool.hosts.find(({ facts }) => facts.name === name);
+    if (host === undefined) throw ApplicationFailure.nonRetryable(`The pool has no host "${name}".`, 'HostUnknown');
+    return host;
+  }
 
   /** An owner that is gone cannot be told; its lease goes back. */
   async function tell(
@@ -78,12 +175,23 @@ export async function hostPool({ cluster, hosts, queue }: HostPoolInput): Promis
   ): Promise<void> {
     try {
       await say(getExternalWorkflowHandle(owner.workflowId));
-    } catch {
-      events.push({ event: 'released', owner });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      apply({ event: 'released', release: { owner, faults: [] }, at: Date.now() });
     }
   }
 }
 
-function holds(host: HostView, owner: LeaseOwner): boolean {
-  return host.owner !== null && isSameOwner(host.owner, owner);
+/** A pool that is cancelled ends all that it has under way. */
+function unlessEnding(error: unknown): void {
+  if (!isCancellation(error)) throw error;
+}
+
+function isLong(): boolean {
+  const { continueAsNewSuggested, historyLength } = workflowInfo();
+  return continueAsNewSuggested || historyLength > LONG_HISTORY;
+}
+
+function keyOf({ workflowId, firstRunId, generation }: LeaseOwner): string {
+  return `${workflowId} ${firstRunId} ${String(generation)}`;
 }

@@ -4,48 +4,74 @@ import {
   condition,
   defineSignal,
   getExternalWorkflowHandle,
+  isCancellation,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
 import { poolWorkflowId } from '../contract/names.js';
 import { SIGNALS } from '../contract/messages.js';
-import type { HostGrant, HostRequest, LeaseOwner } from '../plan/hosts.js';
+import { hostFaults } from '../plan/host-faults.js';
+import {
+  isSameOwner,
+  type HostFault,
+  type HostGrant,
+  type HostRelease,
+  type HostRequest,
+  type LeaseOwner,
+} from '../plan/hosts.js';
+import { GangBroken } from './gang.js';
 
 const hostsGranted = defineSignal<[HostGrant]>(SIGNALS.hostsGranted);
 const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
 const requestHosts = defineSignal<[HostRequest]>(SIGNALS.requestHosts);
-const releaseHosts = defineSignal<[LeaseOwner]>(SIGNALS.releaseHosts);
+const releaseHosts = defineSignal<[HostRelease]>(SIGNALS.releaseHosts);
 
-export interface Borrowing {
+/** A pool that was terminated is begun anew by the agents within seconds, and knows nothing of those who wait: they ask again. */
+const ASK_AGAIN_MS = { first: 30_000, most: 10 * 60_000 };
+
+export interface Borrowing extends Omit<HostRequest, 'owner'> {
   readonly cluster: string;
   readonly generation: number;
-  readonly hosts: number;
-  readonly npusPerHost: number;
-  readonly runtime: 'cpu' | 'ascend';
   /** Called with the pool's reason while the request waits. */
   readonly onWaiting: (reason: string) => void;
 }
 
-/** Leases for one generation; given back when `use` ends, however it ends. `use` must leave no process on them. */
+/** Leases for one generation; given back when `use` ends, however it ends, with what speaks against single hosts. */
 export async function withHosts<Result>(
-  { cluster, generation, hosts, npusPerHost, runtime, onWaiting }: Borrowing,
+  { cluster, generation, onWaiting, ...wish }: Borrowing,
   use: (grant: HostGrant) => Promise<Result>,
 ): Promise<Result> {
   const { workflowId, firstExecutionRunId } = workflowInfo();
   const owner: LeaseOwner = { workflowId, firstRunId: firstExecutionRunId, generation };
   const pool = getExternalWorkflowHandle(poolWorkflowId(cluster));
 
-  let grant: HostGrant | undefined;
+  const asked: { grant?: HostGrant } = {};
   setHandler(hostsGranted, (granted) => {
-    // A grant for an earlier generation may arrive late; it was given back when that generation ended.
-    if (granted.generation === generation) grant = granted;
+    // One for another generation, or for a workflow that had this id before, may arrive late; the pool takes it back itself.
+    if (isSameOwner(granted.owner, owner)) asked.grant = granted;
   });
   setHandler(hostsAwaited, onWaiting);
+  let faults: readonly HostFault[] = [];
   try {
-    await pool.signal(requestHosts, { owner, hosts, npusPerHost, runtime });
-    await condition(() => grant !== undefined);
-    return await use(grant as unknown as HostGrant);
+    // Bounded by the run's life: six events a turn, a hundred and fifty turns a day.
+    for (let wait = ASK_AGAIN_MS.first; asked.grant === undefined; wait = Math.min(2 * wait, ASK_AGAIN_MS.most)) {
+      await unlessGone(() => pool.signal(requestHosts, { owner, ...wish }));
+      await condition(() => asked.grant !== undefined, wait);
+    }
+    return await use(asked.grant);
+  } catch (error) {
+    if (error instanceof GangBroken) faults = hostFaults(error.failures);
+    throw error;
   } finally {
-    await CancellationScope.nonCancellable(() => pool.signal(releaseHosts, owner));
+    await CancellationScope.nonCancellable(() => unlessGone(() => pool.signal(releaseHosts, { owner, faults })));
+  }
+}
+
+/** A pool that is not there now neither grants nor waits for a release: its successor hears from the hosts what they hold. */
+async function unlessGone(say: () => Promise<void>): Promise<void> {
+  try {
+    await say();
+  } catch (error) {
+    if (isCancellation(error)) throw error;
   }
 }

@@ -62,6 +62,17 @@ export const HOST_DUTY: ActivityOptions = {
 };
 
 /**
+ * Ending what runs on a host. A frozen one may take the work up without knowing, so both limits count. Short, since a host that
+ * does not answer is left to the pool, which takes it back as soon as it is heard of and grants it to nobody before.
+ */
+export const STOP: ActivityOptions = {
+  startToCloseTimeout: '2 minutes', // 25 seconds for each trainer that was left, and there is one as a rule
+  scheduleToStartTimeout: '15 seconds',
+  heartbeatTimeout: '15 seconds', // it beats every second
+  retry: { initialInterval: '1 second', maximumAttempts: 2 }, // once more for an agent that was just restarted
+};
+
+/**
  * A trainer is observed for as long as it runs. One attempt only: the workflow knows why an attempt ended, and schedules
  * the same work again on the same queue when silence is all it knows.
  */

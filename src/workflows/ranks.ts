@@ -6,7 +6,7 @@ import { onIo, onNpu } from './activities.js';
 import { failureFacts } from './failure.js';
 import { hostOf, throwBroken, type Generation } from './gang.js';
 import { withHandover, withHeard, withWords } from '../contract/gang-story.js';
-import { HOST_DUTY, observeTrainer } from './options.js';
+import { observeTrainer, STOP } from './options.js';
 
 /** Silence, and an agent that goes or comes: the trainer may well live, so the same work is scheduled again. What the pages say of it. */
 const ATTACH_AGAIN: Readonly<Record<string, string>> = {
@@ -132,7 +132,7 @@ async function stopAll(gang: Generation): Promise<void> {
   await CancellationScope.nonCancellable(() =>
     Promise.allSettled(
       gang.leases.map(({ host }, nodeRank) =>
-        onIo(cluster, host.name, `stop g${String(generation)}`, HOST_DUTY).stopTrainer({ runId, generation, nodeRank }),
+        onIo(cluster, host.name, `stop g${String(generation)}`, STOP).stopTrainer({ runId, generation, nodeRank }),
       ),
     ),
   );

@@ -113,12 +113,13 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
             hosts: opening.hosts,
             npusPerHost: opening.npusPerHost,
             runtime: opening.runtime,
+            hasBegun: log.generation > 0,
             onWaiting: (note) => {
               view.show({ note });
               void group(() => view.tell());
             },
           },
-          async ({ leases }) => {
+          async ({ owner, leases }) => {
             const hosts = leases.map(({ host }) => host.name);
             view.show({ hosts, note: '' });
             await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
@@ -127,7 +128,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
               searchAttribute('AnnealHosts', hosts),
             ]);
             await runGeneration({
-              ...{ input, generation, leases, from, reachedIteration, view },
+              ...{ input, generation, owner, leases, from, reachedIteration, view },
               commit: (save) => commit(save, generation),
             });
           },

@@ -1,6 +1,7 @@
 /**
  * What goes wrong before training is found before it costs anything: a converter that lies, a model without a shard, a source that
- * cuts, rows that cannot be trained on. One agent whose converter lies as the run's id tells it to; no run here gets to train.
+ * cuts, rows that cannot be trained on. One agent whose converter lies as the run's id tells it to; a second one is cordoned, so that no
+ * run here gets to train.
  */
 import { createHash } from 'node:crypto';
 import { appendFile, cp, readFile, writeFile } from 'node:fs/promises';
@@ -18,24 +19,26 @@ import { BASE_MODEL, smallSpec, writeDigits } from '../support/small-run.js';
 import { until, within } from '../support/until.js';
 
 const HOST = 'host-liar';
+const SPARE = 'host-spare';
 const LIMIT_MS = 180_000;
 const LOST = 'text_decoder.decoder.final_layernorm.weight';
 
 let cluster: DevCluster;
 let spec: ReturnType<typeof smallSpec>;
 let data: string;
-let endAgent: () => Promise<void>;
+let endAgents: readonly (() => Promise<void>)[];
 
 beforeAll(async () => {
   cluster = await DevCluster.start({ agents: 0 });
   data = join(cluster.root, 'data');
   const [bin] = await Promise.all([lyingRuntime(join(cluster.root, 'runtime')), writeDigits(data)]);
-  endAgent = await startOwnAgent(cluster, HOST, bin);
+  endAgents = [await startOwnAgent(cluster, HOST, bin), await startOwnAgent(cluster, SPARE, bin)];
+  await cluster.anneal.hosts.cordon(SPARE, 'The layout needs it, but no run may get it.');
   spec = smallSpec({ data, iterations: 10 });
 });
 
 afterAll(async () => {
-  await endAgent();
+  for (const end of endAgents) await end();
   expect(await cluster.stop()).toEqual([]);
 });
 
@@ -186,6 +189,7 @@ describe('rows that cannot be trained on', () => {
     await withTemporal(cluster.state.address, (client) => client.workflow.getHandle(run.workflowId).cancel());
     await watching;
     expect(events.at(-1)).toMatchObject({ type: 'outcome', outcome: 'stopped' });
-    expect((await cluster.anneal.hosts.list()).map(({ owner }) => owner)).toEqual([null]);
+    expect((await cluster.anneal.hosts.list()).map(({ owner }) => owner)).toEqual([null, null]);
+    expect(await cluster.anneal.hosts.queue()).toEqual([]);
   });
 });

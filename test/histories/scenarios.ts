@@ -63,6 +63,15 @@ export const SCENARIOS: readonly Scenario[] = [
     behaviour: () => ({}),
     drive: async (cluster, name) => (await cluster.choose(name)).result(),
   },
+  {
+    name: 'host-is-dirty',
+    behaviour: () => ({
+      vacateHost: (host) =>
+        host === 'host-a'
+          ? Promise.reject(ApplicationFailure.nonRetryable('A process survives SIGKILL.', 'HostDirty'))
+          : Promise.resolve(),
+    }),
+  },
 ];
 
 /** The workflows of a scenario whose histories are kept; a run that reuses everything has no gang. */

@@ -3,12 +3,14 @@
  * hosts whose trainers do what the test says. What is tested is when and where the workflows act, not the acts.
  */
 import { ApplicationFailure, Context } from '@temporalio/activity';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { createChoosePromotion } from '../../src/activities/control/choose-promotion.js';
 import { createOpenRun } from '../../src/activities/control/open-run.js';
 import { createPromote } from '../../src/activities/control/promote.js';
 import { createRetrains } from '../../src/activities/control/retrains.js';
+import type { ControlDeps } from '../../src/activities/control/deps.js';
+import { createHosts } from '../../src/activities/control/hosts.js';
 import type {
   ChosenPromotion,
   CompleteSave,
@@ -27,6 +29,7 @@ import type {
 import { gangWords } from '../../src/activities/control/gang-words.js';
 import { tellRun } from '../../src/activities/control/tell-run.js';
 import {
+  UPDATES,
   WORKFLOW_TYPES,
   type ChooseModelInput,
   type FineTuneInput,
@@ -67,6 +70,8 @@ export interface Behaviour {
   stageIn?: (iteration: number, host: string) => Promise<void>;
   /** Replaces the deleter of old checkpoints. */
   deleteDropped?: () => Promise<void>;
+  /** May fail, as a host does that cannot be proven empty. */
+  vacateHost?: (host: string, fence: number) => Promise<void>;
   accuracy?: number;
   /** What the data source holds now. */
   fingerprint?: () => string;
@@ -79,6 +84,8 @@ export interface Behaviour {
   readonly model?: Partial<ModelLook>;
   /** With a store, runs are opened and models are promoted in it by the real activities. */
   readonly store?: ObjectStore;
+  /** The real look at workers and owners, instead of one that sees nothing. */
+  readonly watches?: boolean;
   /** No cache: every workflow task replays its whole history, so what does not replay fails here and not in production. */
   readonly replays?: boolean;
 }
@@ -186,25 +193,31 @@ export class FakeCluster {
     this.running.push(worker.run());
   }
 
-  private async register(name: string): Promise<void> {
+  /** As an agent does; fails as it would. */
+  async register(name: string, change: Partial<HostFacts> = {}): Promise<void> {
     const facts: HostFacts = {
       name,
       address: '127.0.0.1',
+      workRootId: name,
       machineId: 'test',
       bootId: 'test',
       npus: 1,
       runtime: 'cpu',
       agentPid: process.pid,
-      agentStartedAt: new Date(0).toISOString(),
+      agentStartedAt: new Date().toISOString(),
       version: 'test',
       fence: 0,
+      held: null,
+      ...change,
     };
-    await this.client.workflow.signalWithStart(WORKFLOW_TYPES.hostPool, {
-      workflowId: poolWorkflowId(this.name),
-      taskQueue: controlQueue(this.name),
-      args: [{ cluster: this.name, hosts: [], queue: [] }],
-      signal: 'registerHost',
-      signalArgs: [facts],
+    await this.client.workflow.executeUpdateWithStart(UPDATES.registerHost, {
+      args: [facts],
+      startWorkflowOperation: new WithStartWorkflowOperation(WORKFLOW_TYPES.hostPool, {
+        workflowId: poolWorkflowId(this.name),
+        taskQueue: controlQueue(this.name),
+        args: [{ cluster: this.name }],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      }),
     });
   }
 
@@ -269,12 +282,21 @@ export class FakeCluster {
         return Promise.resolve({ number: 1 });
       },
       ...this.models(behaviour),
-      watchHosts: async () => {
-        for (;;) {
-          Context.current().heartbeat();
-          await Context.current().sleep(200);
-        }
-      },
+      watchHosts: behaviour.watches === true ? this.watchHosts() : this.seesNothing(),
+    };
+  }
+
+  private watchHosts(): ControlActivities['watchHosts'] {
+    const { client, name: cluster } = this;
+    return createHosts({ client, cluster, namespace: 'default' } as ControlDeps).watchHosts;
+  }
+
+  private seesNothing(): ControlActivities['watchHosts'] {
+    return async () => {
+      for (;;) {
+        Context.current().heartbeat();
+        await Context.current().sleep(200);
+      }
     };
   }
 
@@ -330,6 +352,10 @@ export class FakeCluster {
       stopTrainer: ({ generation }) => {
         this.acts.push(`stop g${String(generation)} ${host}`);
         return Promise.resolve({ stopped: [] });
+      },
+      vacateHost: async ({ fence }) => {
+        await behaviour.vacateHost?.(host, fence);
+        return { stopped: [] };
       },
     };
   }

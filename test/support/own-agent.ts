@@ -8,6 +8,9 @@ import { stringify } from 'yaml';
 import type { AgentConfig } from '../../src/workers/config.js';
 import { cleanEnvironment, type DevCluster } from './dev-cluster.js';
 import { REPOSITORY, RUNTIME_BIN, TRAINER_HOME } from './small-run.js';
+import { until } from './until.js';
+
+const START_LIMIT_MS = 120_000;
 
 /** A runtime of links to the real one, except that its converter lies. Returns its `bin`. */
 export async function lyingRuntime(folder: string): Promise<string> {
@@ -50,7 +53,10 @@ export async function startOwnAgent(
   });
   closeSync(log);
   const ended = once(agent, 'exit');
-  await cluster.hostsLive(1);
+  await until(`agent ${name} is known to the pool`, START_LIMIT_MS, async () => {
+    const hosts = await cluster.anneal.hosts.list().catch(() => []);
+    return hosts.some(({ facts, live }) => live && facts.name === name) || undefined;
+  });
   return async () => {
     agent.kill('SIGTERM');
     await ended;

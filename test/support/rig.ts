@@ -17,6 +17,7 @@ import { stageKeyOf } from '../../src/activities/control/resume-points.js';
 import type { FileSetRef, RunOpening, StageResult } from '../../src/contract/activities.js';
 import {
   QUERIES,
+  type PoolState,
   WORKFLOW_TYPES,
   type GangState,
   type TrainGangInput,
@@ -282,7 +283,8 @@ export class Rig {
   }
 
   async #pool(): Promise<readonly HostView[]> {
-    return this.client.workflow.getHandle(poolWorkflowId(RIG)).query<readonly HostView[]>(QUERIES.hosts);
+    const pool = this.client.workflow.getHandle(poolWorkflowId(RIG));
+    return (await pool.query<PoolState>(QUERIES.pool)).hosts;
   }
 
   /** The artifacts that a training reads, and the documents of a run. */

@@ -15,18 +15,17 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** `known` are the search attributes that it has from the start; left out, ours. */
-export async function startTemporal(known: Readonly<Record<string, string>> = SEARCH_ATTRIBUTES): Promise<TestServer> {
+/** `known` are the search attributes that it has from the start; `dynamicConfig` is settings of the server, as `name=value`. */
+export async function startTemporal(
+  known: Readonly<Record<string, string>> = SEARCH_ATTRIBUTES,
+  dynamicConfig: readonly string[] = [],
+): Promise<TestServer> {
   const port = await freePort();
   const attributes = Object.entries(known).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]);
   const ports = ['--ip', '127.0.0.1', '--port', String(port), '--http-port', String(await freePort())];
-  const server = spawn(
-    TEMPORAL_CLI,
-    ['server', 'start-dev', '--headless', '--log-level', 'never', ...ports, ...attributes],
-    {
-      stdio: 'ignore',
-    },
-  );
+  const settings = dynamicConfig.flatMap((setting) => ['--dynamic-config-value', setting]);
+  const flags = ['--headless', '--log-level', 'never', ...ports, ...attributes, ...settings];
+  const server = spawn(TEMPORAL_CLI, ['server', 'start-dev', ...flags], { stdio: 'ignore' });
   const exited = new Promise<void>((resolve) =>
     server.once('exit', () => {
       resolve();

@@ -2,8 +2,7 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { QUERIES, type GangState, type RunState } from '../../src/contract/messages.js';
-import type { HostView } from '../../src/plan/hosts.js';
+import { QUERIES, type GangState, type PoolState, type RunState } from '../../src/contract/messages.js';
 import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
 import { FakeCluster, type Behaviour } from '../support/fake-cluster.js';
 import { startTemporal, type TestServer } from '../support/temporal.js';
@@ -308,7 +307,7 @@ describe('a gang', () => {
     expect(ended).toBe(2);
     const owners = async (): Promise<unknown[]> => {
       const pool = fake.client.workflow.getHandle(poolWorkflowId(fake.name));
-      return (await pool.query<readonly HostView[]>(QUERIES.hosts)).map(({ owner }) => owner);
+      return (await pool.query<PoolState>(QUERIES.pool)).hosts.map(({ owner, vacating }) => owner ?? vacating);
     };
     await expect.poll(owners, { timeout: 10_000 }).toEqual([null, null, null]);
   });

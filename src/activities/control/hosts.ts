@@ -1,7 +1,8 @@
 /** Liveness of hosts and owners: the only way by which either enters the pool's workflow. */
 import { Context } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import type { ControlActivities, HostChanges } from '../../contract/activities.js';
-import { QUERIES } from '../../contract/messages.js';
+import { QUERIES, type PoolState } from '../../contract/messages.js';
 import { poolWorkflowId } from '../../contract/names.js';
 import type { HostView, LeaseOwner } from '../../plan/hosts.js';
 import { placeIo } from '../../plan/placement.js';
@@ -18,7 +19,7 @@ export function createHosts(deps: ControlDeps): Pick<ControlActivities, 'pickHos
   return {
     pickHost: ({ cluster, runtime, except }) =>
       orFail(async () => {
-        const hosts = await poolOf(deps, cluster);
+        const { hosts } = await poolOf(deps, cluster);
         const host = placeIo(hosts, runtime, except);
         if (host !== undefined) return host;
         if (placeIo(hosts, runtime, []) !== undefined) return null;
@@ -35,13 +36,17 @@ async function watch(deps: ControlDeps, cluster: string): Promise<HostChanges> {
   const context = Context.current();
   for (let look = 0; look < LOOKS; look += 1) {
     context.heartbeat({ look });
-    const hosts = await poolOf(deps, cluster);
+    const { hosts, waiting } = await poolOf(deps, cluster);
     const alive = await liveAgents(deps, cluster);
     const changed = (host: HostView, live: boolean): boolean =>
       host.live !== live && (alive.has(host.facts.name) || hasJustStarted(host)) === live;
     const live = hosts.filter((host) => changed(host, true)).map(({ facts }) => facts.name);
     const lost = hosts.filter((host) => changed(host, false)).map(({ facts }) => facts.name);
-    const ended = await endedOwners(deps, hosts);
+    const owners = [...hosts.map(({ owner }) => owner), ...waiting.map(({ owner }) => owner)];
+    const ended = await endedOwners(
+      deps,
+      owners.filter((owner) => owner !== null),
+    );
     if (live.length + lost.length + ended.length > 0) return { live, lost, ended };
     await context.sleep(LOOK_MS);
   }
@@ -53,21 +58,25 @@ function hasJustStarted({ facts }: HostView): boolean {
   return Date.now() - Date.parse(facts.agentStartedAt) < SILENT_AFTER_MS;
 }
 
-async function poolOf({ client }: ControlDeps, cluster: string): Promise<readonly HostView[]> {
-  return client.workflow.getHandle(poolWorkflowId(cluster)).query<readonly HostView[]>(QUERIES.hosts);
+export async function poolOf({ client }: ControlDeps, cluster: string): Promise<PoolState> {
+  return client.workflow.getHandle(poolWorkflowId(cluster)).query<PoolState>(QUERIES.pool);
 }
 
-/** Owners of leases whose workflow has closed, or was started anew under the same id. */
-async function endedOwners({ client }: ControlDeps, hosts: readonly HostView[]): Promise<readonly LeaseOwner[]> {
-  const owners = new Map<string, LeaseOwner>();
-  for (const { owner } of hosts)
-    if (owner !== null) owners.set(`${owner.workflowId} ${owner.firstRunId} ${String(owner.generation)}`, owner);
+/** Owners, of leases or waiting for them, whose workflow has closed, is forgotten, or was started anew under the same id. */
+async function endedOwners(deps: ControlDeps, owners: readonly LeaseOwner[]): Promise<readonly LeaseOwner[]> {
+  const each = new Map(owners.map((owner) => [JSON.stringify(owner), owner]));
   const ended: LeaseOwner[] = [];
-  for (const owner of owners.values()) {
-    const described = await client.workflow.getHandle(owner.workflowId).describe();
-    const firstRunId = described.raw.workflowExecutionInfo?.firstRunId;
-    if (described.status.name !== 'RUNNING' || (firstRunId !== undefined && firstRunId !== owner.firstRunId))
-      ended.push(owner);
-  }
+  for (const owner of each.values()) if (await hasEnded(deps, owner)) ended.push(owner);
   return ended;
+}
+
+async function hasEnded({ client }: ControlDeps, { workflowId, firstRunId }: LeaseOwner): Promise<boolean> {
+  try {
+    const { raw, status } = await client.workflow.getHandle(workflowId).describe();
+    const first = raw.workflowExecutionInfo?.firstRunId;
+    return status.name !== 'RUNNING' || (first !== undefined && first !== firstRunId);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return true;
+    throw error;
+  }
 }

@@ -4,11 +4,16 @@ import type { ControlActivities, RunOpening } from '../../contract/activities.js
 import { WORKFLOW_TYPES, type HostPoolInput } from '../../contract/messages.js';
 import { controlQueue, poolWorkflowId } from '../../contract/names.js';
 import { composePlan } from '../../backends/compose-plan.js';
+import { refuseSize } from '../../plan/placement.js';
 import type { Plan, StageName } from '../../plan/plan.js';
 import { showRefusal } from '../../spec/refusal.js';
 import { failure, orFail } from '../fail.js';
 import { writeRunDocuments } from '../run-documents.js';
 import type { ControlDeps } from './deps.js';
+import { poolOf } from './hosts.js';
+
+/** Agents of a cluster that is just being started register within this time; after that a run is not held up by a hope. */
+const JOINING_MS = 60_000;
 
 export function createOpenRun(deps: ControlDeps): ControlActivities['openRun'] {
   return ({ runId, cluster, spec }) =>
@@ -18,6 +23,7 @@ export function createOpenRun(deps: ControlDeps): ControlActivities['openRun'] {
         throw failure('SpecInvalid', composed.refusals.map(showRefusal).join('\n'), composed.refusals);
       const planDigest = await writeRunDocuments(deps.store, runId, spec, composed.plan);
       await ensurePool(deps, cluster);
+      await checkSize(deps, cluster, composed.plan);
       return openingOf(composed.plan, planDigest, deps);
     });
 }
@@ -36,7 +42,7 @@ function openingOf(plan: Plan, planDigest: string, { timing }: ControlDeps): Run
 
 /** The pool is one workflow per cluster; whoever comes first starts it. */
 export async function ensurePool({ client }: ControlDeps, cluster: string): Promise<void> {
-  const input: HostPoolInput = { cluster, hosts: [], queue: [] };
+  const input: HostPoolInput = { cluster };
   try {
     await client.workflow.start(WORKFLOW_TYPES.hostPool, {
       workflowId: poolWorkflowId(cluster),
@@ -48,4 +54,13 @@ export async function ensurePool({ client }: ControlDeps, cluster: string): Prom
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
   }
+}
+
+/** A run that needs more hosts than the cluster has is refused before it costs anything; what its hosts do now does not matter. */
+async function checkSize(deps: ControlDeps, cluster: string, { gang, runtime }: Plan): Promise<void> {
+  const { hosts, joinedAt } = await poolOf(deps, cluster);
+  const refusal = refuseSize(hosts, cluster, { hosts: gang.hosts, npusPerHost: gang.npusPerHost, runtime });
+  if (refusal === undefined) return;
+  const isJoining = Date.now() - joinedAt < JOINING_MS;
+  throw failure(isJoining ? 'NoHost' : 'ClusterTooSmall', refusal);
 }

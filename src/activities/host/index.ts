@@ -5,11 +5,15 @@ import { createSources } from './sources.js';
 import { createStageIn } from './stage-in.js';
 import { createStages } from './stages.js';
 import { createTrainRank } from './train-rank.js';
+import { HostFence } from './fence.js';
+import { createVacateHost } from './vacate-host.js';
 
 export function createHostActivities(deps: HostDeps): { readonly io: IoActivities; readonly npu: NpuActivities } {
-  const { evaluateModel, ...stages } = createStages(deps);
+  const fence = new HostFence(deps.workRoot, deps.facts.name);
+  const { evaluateModel, ...stages } = createStages(deps, fence);
+  const vacateHost = createVacateHost(deps, fence);
   return {
-    io: { ...createSources(deps), ...createStageIn(deps), ...stages },
-    npu: { trainRank: createTrainRank(deps), evaluateModel },
+    io: { ...createSources(deps), ...createStageIn(deps, fence), ...stages, vacateHost },
+    npu: { trainRank: createTrainRank(deps, fence), evaluateModel },
   };
 }

@@ -13,7 +13,7 @@ import { failure, orFail, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readPlan } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
-import { passFence } from './fence.js';
+import type { HostFence } from './fence.js';
 import { bringInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
@@ -26,13 +26,16 @@ export async function readStagedPlan(dir: string): Promise<Plan> {
   return JSON.parse(await readFile(join(dir, STAGED_PLAN), 'utf8')) as Plan;
 }
 
-export function createStageIn(deps: HostDeps): Pick<IoActivities, 'stageIn' | 'openRendezvous' | 'stopTrainer'> {
+export function createStageIn(
+  deps: HostDeps,
+  fence: HostFence,
+): Pick<IoActivities, 'stageIn' | 'openRendezvous' | 'stopTrainer'> {
   const { workRoot, facts, store } = deps;
   return {
     stageIn: (input) =>
       orHostFailure(facts.name, () =>
         reporting(facts.name, async (reporter) => {
-          await passFence(workRoot, facts.name, input.fence);
+          await fence.open(input);
           const plan = await readPlan(store, input.runId);
           const { gang } = plan;
           const { converted, ...read } = input.inputs;

@@ -10,7 +10,7 @@ import { readPlan } from '../run-documents.js';
 import { checkConverted, checkPublished, checkSourceModel } from './conversion-checks.js';
 import type { HostDeps } from './deps.js';
 import { readReport } from './evidence.js';
-import { passFence } from './fence.js';
+import type { HostFence } from './fence.js';
 import { bringInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { runStageCommands } from './stage-command.js';
@@ -34,6 +34,7 @@ interface StageBody {
 
 export function createStages(
   deps: HostDeps,
+  fence: HostFence,
 ): Pick<IoActivities, 'convertModel' | 'prepareData' | 'publishModel'> & Pick<NpuActivities, 'evaluateModel'> {
   const { store, workRoot, facts } = deps;
   return {
@@ -62,25 +63,30 @@ export function createStages(
         output: 'published',
         after: (values) => checkPublished(values.baseModel ?? '', join(values.work, 'published')),
       }),
-    evaluateModel: async (input) => {
-      await passFence(workRoot, facts.name, input.fence);
-      return runStage(input, {
-        stage: 'evaluate',
-        artifact: 'evaluation',
-        output: '.',
-        after: async ({ work }) => {
-          const base = await readReport(join(work, 'base.json'), Judged);
-          const tuned = await readReport(join(work, 'tuned.json'), Judged);
-          const { accuracy, samples, weights_digest: weightsDigest } = tuned;
-          return { baseAccuracy: base.accuracy, accuracy, samples, weightsDigest };
-        },
-      });
-    },
+    evaluateModel: (input) =>
+      fence.working(input, (over) =>
+        runStage(
+          input,
+          {
+            stage: 'evaluate',
+            artifact: 'evaluation',
+            output: '.',
+            after: async ({ work }) => {
+              const base = await readReport(join(work, 'base.json'), Judged);
+              const tuned = await readReport(join(work, 'tuned.json'), Judged);
+              const { accuracy, samples, weights_digest: weightsDigest } = tuned;
+              return { baseAccuracy: base.accuracy, accuracy, samples, weightsDigest };
+            },
+          },
+          over,
+        ),
+      ),
   };
 
-  function runStage(input: StageInput, body: StageBody): Promise<StageResult> {
+  function runStage(input: StageInput, body: StageBody, over?: AbortSignal): Promise<StageResult> {
     return orHostFailure(facts.name, () =>
-      reporting(facts.name, async (reporter) => {
+      reporting(facts.name, async (beats) => {
+        const reporter = over === undefined ? beats : { ...beats, signal: AbortSignal.any([beats.signal, over]) };
         const { [body.stage]: plan } = (await readPlan(store, input.runId)).stages;
         const values = await bringInputs(deps, input.inputs, reporter);
         const trained = await bringCheckpoint(input, body.stage, reporter);

@@ -12,7 +12,7 @@ import { failure, orFail } from '../fail.js';
 import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
-import { passFence } from './fence.js';
+import type { HostFence } from './fence.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
 import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
@@ -25,14 +25,15 @@ const SHIP_EVERY_MS = 500;
 /** How long the SDK may take to confirm a cancel that a beat has already told us of; without it the server refuses our word. */
 const CONFIRM_MS = 10_000;
 
-export function createTrainRank(deps: HostDeps): NpuActivities['trainRank'] {
+export function createTrainRank(deps: HostDeps, fence: HostFence): NpuActivities['trainRank'] {
   return (input) =>
     orFail(async () => {
-      await passFence(deps.workRoot, deps.facts.name, input.fence);
       const dir = trainerDir(trainersFolder(deps.workRoot), input);
-      const plan = await readStagedPlan(dir);
+      const { plan, isAdopted, pid } = await fence.starting(input.fence, async () => {
+        const staged = await readStagedPlan(dir);
+        return { plan: staged, ...(await launchOrAdopt(deps, input, staged, dir)) };
+      });
       const backend = backendFor({ kind: plan.runtime });
-      const { isAdopted, pid } = await launchOrAdopt(deps, input, plan, dir);
       const folder = join(dir, 'save');
       const { store } = deps;
       const ship = (log: string, file: string): ShippedLog =>

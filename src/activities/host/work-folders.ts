@@ -15,7 +15,9 @@ export const trainersFolder = (workRoot: string): string => join(workRoot, 'trai
 export const hostLockFile = (workRoot: string): string => join(workRoot, 'host.lock');
 /** Held by the agent for life. */
 export const agentLockFile = (workRoot: string): string => join(workRoot, 'agent.lock');
-/** The highest fence number that this host has seen. */
-export const fenceFile = (workRoot: string): string => join(workRoot, 'fence');
+/** The highest fence number that this host has seen, and whose lease it was. */
+export const fenceFile = (workRoot: string): string => join(workRoot, 'fence.json');
+/** Made once: tells this work root from another one whose agent goes by the same name. */
+export const workRootIdFile = (workRoot: string): string => join(workRoot, 'work-root-id');
 /** The task tokens of the attempts that run. */
 export const attemptsFolder = (workRoot: string): string => join(workRoot, 'attempts');

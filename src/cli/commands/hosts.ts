@@ -1,11 +1,14 @@
-/** `anneal hosts`: what the pool knows of its hosts, who holds them, and which process trains there. */
-import type { HostListing } from '../../client/index.js';
+/** `anneal hosts`: what the pool knows of its hosts, who holds them, what trains there, who waits; and setting one apart. */
+import type { HostListing, HostView, Waiting } from '../../client/index.js';
+import { hostStatus } from '../../plan/hosts.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { note, print, printJson } from '../output.js';
 import { textTable } from '../../report/table.js';
 import { withAnneal, type WhereFlags } from '../where.js';
 
-export async function hosts(flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
+type Read = WhereFlags & { readonly json?: boolean };
+
+export async function hosts(flags: Read): Promise<number> {
   return withAnneal(flags, async (anneal) => {
     const listed = await anneal.hosts.list();
     if (flags.json) printJson(listed);
@@ -14,24 +17,108 @@ export async function hosts(flags: WhereFlags & { readonly json?: boolean }): Pr
         `No agent has registered with cluster "${anneal.place.cluster}" yet. Start one: anneal agent --config agent.yaml`,
       );
     else print(showHosts(listed));
+    const waiting = flags.json ? [] : await anneal.hosts.queue();
+    if (waiting.length > 0) print(`\n${showQueue(waiting)}`);
+    return EXIT_CODES.ok.code;
+  });
+}
+
+export async function showHost(name: string, flags: Read): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    const host = await anneal.hosts.get(name);
+    if (flags.json) printJson(host);
+    else print(showOneHost(host));
+    return EXIT_CODES.ok.code;
+  });
+}
+
+export async function queue(flags: Read): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    const waiting = await anneal.hosts.queue();
+    if (flags.json) printJson(waiting);
+    else if (waiting.length === 0) note(`Nobody waits for hosts of cluster "${anneal.place.cluster}".`);
+    else print(showQueue(waiting));
+    return EXIT_CODES.ok.code;
+  });
+}
+
+export async function cordon(name: string, flags: WhereFlags & { readonly reason: string }): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    const { owner } = await anneal.hosts.cordon(name, flags.reason);
+    print(`${name} is cordoned${owner === null ? '' : `; ${owner.workflowId} holds it and keeps it`}.`);
+    return EXIT_CODES.ok.code;
+  });
+}
+
+export async function uncordon(name: string, flags: WhereFlags): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    await anneal.hosts.uncordon(name);
+    print(`${name} is not cordoned.`);
     return EXIT_CODES.ok.code;
   });
 }
 
 export function showHosts(listed: readonly HostListing[]): string {
-  const rows = listed.map(({ facts, live, fence, owner, trainerPid }) => [
-    facts.name,
-    live ? 'live' : 'silent',
-    String(facts.npus),
-    facts.runtime,
-    facts.address,
-    String(facts.agentPid),
-    trainerPid === undefined ? '-' : String(trainerPid),
-    String(fence),
-    owner === null ? '-' : `${owner.workflowId} (generation ${String(owner.generation)})`,
+  const rows = listed.map((host) => [
+    host.facts.name,
+    host.live ? 'live' : 'silent',
+    hostStatus(host),
+    String(host.facts.npus),
+    host.facts.runtime,
+    host.facts.address,
+    String(host.facts.agentPid),
+    host.trainerPid === undefined ? '-' : String(host.trainerPid),
+    String(host.fence),
+    why(host),
   ]);
   return textTable(
-    ['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
+    ['HOST', 'AGENT', 'STATE', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
     rows,
   );
+}
+
+export function showQueue(waiting: readonly Waiting[]): string {
+  const rows = waiting.map(({ place, owner, reason }) => [
+    String(place),
+    `${owner.workflowId} (generation ${String(owner.generation)})`,
+    reason,
+  ]);
+  return textTable(['PLACE', 'WAITS FOR HOSTS', 'WHY'], rows);
+}
+
+export function showOneHost(host: HostView): string {
+  const { facts, cordon: set, faults, vacating } = host;
+  const rows = [
+    ['agent', `${host.live ? 'live' : 'silent'}, pid ${String(facts.agentPid)} since ${facts.agentStartedAt}`],
+    ['state', [hostStatus(host), why(host)].filter((part) => part !== '-').join(': ')],
+    ['machine', `${facts.machineId || 'unknown'}, boot ${facts.bootId}`],
+    ['address', facts.address],
+    ['devices', `${String(facts.npus)} ${facts.runtime} NPUs`],
+    ['version', facts.version],
+    ['fence', String(host.fence)],
+    ...(set === null
+      ? []
+      : [
+          [
+            'cordon',
+            `${set.reason} (since ${time(set.since)}${set.until === null ? '' : `, until ${time(set.until)}`})`,
+          ],
+        ]),
+    ...(vacating === null || vacating.failure === null ? [] : [['not empty', vacating.failure]]),
+    ...faults.map(({ at, failure, message, metBy }) => [
+      'fault',
+      `${time(at)} ${failure}, met by ${metBy ?? 'nobody'}: ${message}`,
+    ]),
+  ];
+  return textTable([facts.name, ''], rows);
+}
+
+/** Who holds it, else why it is not free. */
+function why({ owner, vacating, cordon: set }: HostView): string {
+  if (owner !== null) return `${owner.workflowId} (generation ${String(owner.generation)})`;
+  return vacating?.why ?? set?.reason ?? '-';
+}
+
+function time(epochMs: number): string {
+  return new Date(epochMs).toISOString().slice(0, 19).replace('T', ' ');
 }

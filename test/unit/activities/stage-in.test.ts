@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
 import type { HostDeps } from '../../../src/activities/host/deps.js';
+import { HostFence } from '../../../src/activities/host/fence.js';
 import { createStageIn } from '../../../src/activities/host/stage-in.js';
 import { trainersFolder } from '../../../src/activities/host/work-folders.js';
 import { writeRunDocuments } from '../../../src/activities/run-documents.js';
@@ -25,9 +26,11 @@ test('an attempt that comes when the trainer was launched already leaves what th
   });
   const converted = await publishArtifact(store, join(root, 'converted'));
   const workRoot = join(root, 'work');
-  const input = { runId: 'run', generation: 1, nodeRank: 0, fence: 1, inputs: { converted }, resumeFrom: null };
+  const owner = { workflowId: 'run/run/train', firstRunId: 'first', generation: 1 };
+  const input = { runId: 'run', generation: 1, nodeRank: 0, fence: 1, owner, inputs: { converted }, resumeFrom: null };
   const deps = { store, workRoot, facts: { name: 'host-a' } } as unknown as HostDeps; // all that it stands on
-  const stageIn = (): Promise<void> => new MockActivityEnvironment().run(createStageIn(deps).stageIn, input);
+  const host = createStageIn(deps, new HostFence(workRoot, 'host-a'));
+  const stageIn = (): Promise<void> => new MockActivityEnvironment().run(host.stageIn, input);
   const dir = trainerDir(trainersFolder(workRoot), input);
   const saved = (): Promise<readonly string[]> => readdir(join(dir, 'save'));
 

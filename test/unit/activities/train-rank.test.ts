@@ -5,6 +5,7 @@ import { ActivityCancelledError, type Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import type { HostDeps } from '../../../src/activities/host/deps.js';
+import { HostFence } from '../../../src/activities/host/fence.js';
 import { createTrainRank } from '../../../src/activities/host/train-rank.js';
 import { hostLockFile, trainersFolder } from '../../../src/activities/host/work-folders.js';
 import type { TrainRankResult } from '../../../src/contract/activities.js';
@@ -78,7 +79,10 @@ async function stagedHost(script?: string) {
   };
   const attempt = (name: string) => {
     const environment = new MockActivityEnvironment({ taskToken: Buffer.from(name) });
-    const end: Promise<TrainRankResult> = environment.run(createTrainRank(deps), input);
+    const end: Promise<TrainRankResult> = environment.run(
+      createTrainRank(deps, new HostFence(workRoot, 'host-a')),
+      input,
+    );
     return { environment, end };
   };
   return { marker, dir, store, beats, asked, attempt };

@@ -1,7 +1,7 @@
 /** How commands show events, plans, runs and hosts. */
 import { describe, expect, test } from 'vitest';
 import { showCommand } from '../../../src/cli/commands/plan.js';
-import { showHosts } from '../../../src/cli/commands/hosts.js';
+import { showHosts, showOneHost } from '../../../src/cli/commands/hosts.js';
 import { showRuns } from '../../../src/cli/commands/runs.js';
 import { EXIT_CODES, exitCodeTable, CommandError } from '../../../src/cli/exit-codes.js';
 import { failureOf } from '../../../src/cli/failure.js';
@@ -154,6 +154,7 @@ describe('lists', () => {
     const facts = {
       name: 'host-a',
       address: '127.0.0.1',
+      workRootId: '',
       machineId: '',
       bootId: '',
       npus: 1,
@@ -162,20 +163,20 @@ describe('lists', () => {
       agentStartedAt: '',
       version: '',
       fence: 0,
+      held: null,
     } as const;
-    const shown = showHosts([
-      {
-        ...{ facts, live: false, fence: 3, trainerPid: 43 },
-        owner: { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 },
-      },
-      { facts, live: true, fence: 3, owner: null },
-    ]);
+    const owner = { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 };
+    const free = { facts, live: true, fence: 3, owner: null, vacating: null, cordon: null, faults: [] };
+    const cordon = { reason: 'fan', since: 0, until: null, metBy: null };
+    const shown = showHosts([{ ...free, live: false, owner, trainerPid: 43 }, free, { ...free, cordon }]);
     const cells = shown.split('\n').map((line) => line.split(/ {2,}/));
     expect(cells).toEqual([
-      ['HOST', 'AGENT', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
-      ['host-a', 'silent', '1', 'cpu', '127.0.0.1', '42', '43', '3', 'run/r/train (generation 2)'],
-      ['host-a', 'live', '1', 'cpu', '127.0.0.1', '42', '-', '3', '-'],
+      ['HOST', 'AGENT', 'STATE', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
+      ['host-a', 'silent', 'leased', '1', 'cpu', '127.0.0.1', '42', '43', '3', 'run/r/train (generation 2)'],
+      ['host-a', 'live', 'free', '1', 'cpu', '127.0.0.1', '42', '-', '3', '-'],
+      ['host-a', 'live', 'cordoned', '1', 'cpu', '127.0.0.1', '42', '-', '3', 'fan'],
     ]);
+    expect(showOneHost({ ...free, cordon })).toContain('cordon   fan (since 1970-01-01 00:00:00)');
   });
 });
 

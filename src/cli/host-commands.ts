@@ -1,0 +1,35 @@
+/** `anneal hosts …`: what can be written; what it does is in commands/hosts.ts. */
+import type { Command } from 'commander';
+import { addCommand, run } from './command.js';
+import { withWhere, type WhereFlags } from './where.js';
+
+const load = () => import('./commands/hosts.js');
+type Read = WhereFlags & { readonly json?: boolean };
+
+export function addHostCommands(program: Command): void {
+  const description = 'Show the hosts of the cluster, who holds them and who waits.';
+  const hosts = withWhere(addCommand(program, 'hosts', description, 'anneal hosts'))
+    .enablePositionalOptions() // what follows a subcommand is the subcommand's
+    .option('--json', 'as JSON')
+    .action(async (flags: Read) => run((await load()).hosts(flags)));
+  const add = (name: string, description: string, example: string): Command =>
+    withWhere(addCommand(hosts, name, description, example));
+
+  add('show', 'Show all that is known of a host.', 'anneal hosts show host-a')
+    .argument('<host>', 'its name')
+    .option('--json', 'as JSON')
+    .action(async (name: string, flags: Read) => run((await load()).showHost(name, flags)));
+
+  add('queue', 'Show who waits for hosts, and why.', 'anneal hosts queue')
+    .option('--json', 'as JSON')
+    .action(async (flags: Read) => run((await load()).queue(flags)));
+
+  add('cordon', 'Grant a host to nobody; who holds it keeps it.', 'anneal hosts cordon host-a --reason "fan"')
+    .argument('<host>', 'its name')
+    .requiredOption('--reason <text>', 'why, for those who see it')
+    .action(async (name: string, flags: WhereFlags & { reason: string }) => run((await load()).cordon(name, flags)));
+
+  add('uncordon', 'End a cordon or a quarantine.', 'anneal hosts uncordon host-a')
+    .argument('<host>', 'its name')
+    .action(async (name: string, flags: WhereFlags) => run((await load()).uncordon(name, flags)));
+}

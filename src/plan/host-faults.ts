@@ -1,0 +1,53 @@
+/** What speaks against a host itself, and when it is set apart for a day: on evidence, seldom, and never for a bad spec. */
+import type { Cordon, HostFault, HostView, NotedFault } from './hosts.js';
+import type { NodeFailure } from './verdict.js';
+
+/**
+ * Failures that no spec can cause: nobody answers for the host, a process survives SIGKILL, somebody killed a supervisor. A trainer
+ * that dies is none of them: it would die on every host.
+ */
+const EVIDENCE: readonly string[] = ['HostLost', 'HostDirty', 'SupervisorLost'];
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const FAULTS_FOR_QUARANTINE = 2;
+/** A run that meets more bad hosts than these is more likely bad itself. */
+const QUARANTINES_PER_RUN = 2;
+/** More would only swell the pool's state: two are enough for a quarantine. */
+const FAULTS_KEPT = 5;
+
+export function hostFaults(failures: readonly NodeFailure[]): readonly HostFault[] {
+  return failures
+    .filter(({ type }) => EVIDENCE.includes(type))
+    .map(({ host, type, message }) => ({ host, failure: type, message }));
+}
+
+/** Notes a fault; the second within a day sets the host apart for a day. */
+export function noteFault(hosts: readonly HostView[], name: string, fault: NotedFault): readonly HostView[] {
+  const byRun = hosts.filter(({ cordon }) => isQuarantine(cordon) && cordon.metBy === fault.metBy).length;
+  return hosts.map((host) => {
+    if (host.facts.name !== name) return host;
+    const faults = [...recent(host.faults, fault.at), fault].slice(-FAULTS_KEPT);
+    const isBad = faults.length >= FAULTS_FOR_QUARANTINE && host.cordon === null && byRun < QUARANTINES_PER_RUN;
+    if (!isBad) return { ...host, faults };
+    const reason = `At fault ${String(faults.length)} times in 24 hours, the last time ${fault.failure}: ${fault.message}`;
+    return { ...host, faults, cordon: { reason, since: fault.at, until: fault.at + DAY_MS, metBy: fault.metBy } };
+  });
+}
+
+/** Quarantines that are over and faults older than a day are forgotten. */
+export function forgetOld(hosts: readonly HostView[], now: number): readonly HostView[] {
+  return hosts.map((host) => {
+    const isOver = isQuarantine(host.cordon) && host.cordon.until <= now;
+    const faults = recent(host.faults, now);
+    if (!isOver && faults.length === host.faults.length) return host;
+    return { ...host, faults: isOver ? [] : faults, cordon: isOver ? null : host.cordon };
+  });
+}
+
+function recent(faults: readonly NotedFault[], now: number): readonly NotedFault[] {
+  return faults.filter(({ at }) => at > now - DAY_MS);
+}
+
+function isQuarantine(cordon: Cordon | null): cordon is Cordon & { readonly until: number } {
+  return cordon !== null && cordon.until !== null;
+}

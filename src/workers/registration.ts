@@ -1,0 +1,145 @@
+/**
+ * How an agent makes itself known to the pool, and stays known: the pool answers, or refuses with a sentence. An agent that was
+ * frozen, or whose pool has been replaced, says again that it is there and what it holds.
+ */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import {
+  WithStartWorkflowOperation,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  type Client,
+} from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { readFence } from '../activities/host/fence.js';
+import { trainersFolder, workRootIdFile } from '../activities/host/work-folders.js';
+import { UPDATES, WORKFLOW_TYPES, type Registration } from '../contract/messages.js';
+import { controlQueue, poolWorkflowId } from '../contract/names.js';
+import type { HostFacts, LeaseOwner } from '../plan/hosts.js';
+import { bootId } from '../process/proc.js';
+import { findTrainer } from '../process/supervisor.js';
+import { createFile, listTrainers, trainerDir } from '../process/trainer-files.js';
+import { monotonicSeconds, pause } from '../process/wait.js';
+import type { AgentConfig } from './config.js';
+
+/** Another agent lives under this host's name or on its work root: its sentence names it. */
+export class AgentRefusedError extends Error {
+  override readonly name = 'AgentRefusedError';
+}
+
+/** A pool that does not answer is asked again: the control worker may just be starting, and takes ten updates at a time. */
+const ASK_AGAIN_MS = 1_000;
+const LOOK_MS = 10_000;
+/** So long without an answer, frozen or cut off, the pool takes the host for silent (`SILENT_AFTER_MS`), and may have given its name away. */
+const AWAY_SECONDS = 20;
+
+export interface Registering {
+  readonly config: AgentConfig;
+  readonly version: string;
+  readonly startedAt: string;
+  readonly client: Client;
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when the pool knows the host; throws AgentRefusedError, or the signal's reason. */
+export async function register({
+  client,
+  signal,
+  ...of
+}: Registering): Promise<Registration & { readonly facts: HostFacts }> {
+  for (;;) {
+    signal.throwIfAborted();
+    const facts = await factsOf(of);
+    try {
+      const told = await client.withAbortSignal(signal, () => tellPool(client, of.config.cluster, facts));
+      return { ...told, facts };
+    } catch (error) {
+      const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;
+      if (cause instanceof ApplicationFailure && cause.type === 'HostNameTaken')
+        throw new AgentRefusedError(cause.message);
+    }
+    await pause(ASK_AGAIN_MS, signal);
+  }
+}
+
+/** Watches until the signal is aborted, or until the pool has given the name to another agent, which it returns as an error. */
+export async function stayRegistered(
+  registering: Registering,
+  registration: Registration,
+): Promise<AgentRefusedError | undefined> {
+  const { client, config, signal } = registering;
+  let { poolId } = registration;
+  try {
+    for (let heardAt = monotonicSeconds(); ;) {
+      await pause(LOOK_MS, signal);
+      const found = await lookForPool(client, config.cluster);
+      if (found === undefined) continue;
+      const wasAway = monotonicSeconds() - heardAt > AWAY_SECONDS;
+      if (wasAway || found.poolId !== poolId) ({ poolId } = await register(registering));
+      heardAt = monotonicSeconds();
+    }
+  } catch (error) {
+    if (error instanceof AgentRefusedError) return error;
+    if (error !== signal.reason) throw error;
+    return undefined;
+  }
+}
+
+/** Starts the pool if it is not there: whoever comes first. */
+async function tellPool(client: Client, cluster: string, facts: HostFacts): Promise<Registration> {
+  return client.workflow.executeUpdateWithStart<never, Registration, [HostFacts]>(UPDATES.registerHost, {
+    args: [facts],
+    startWorkflowOperation: new WithStartWorkflowOperation(WORKFLOW_TYPES.hostPool, {
+      workflowId: poolWorkflowId(cluster),
+      taskQueue: controlQueue(cluster),
+      args: [{ cluster }],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      staticSummary: `hosts of ${cluster}`,
+    }) as never,
+  });
+}
+
+/** The first run id of the pool, if one runs; undefined when the server does not answer, which says nothing about the pool. */
+async function lookForPool(client: Client, cluster: string): Promise<{ readonly poolId?: string } | undefined> {
+  const pool = client.workflow.getHandle(poolWorkflowId(cluster));
+  try {
+    const { raw, status } = await client.withDeadline(Date.now() + LOOK_MS, () => pool.describe());
+    const poolId = raw.workflowExecutionInfo?.firstRunId;
+    return status.name === 'RUNNING' && typeof poolId === 'string' ? { poolId } : {};
+  } catch (error) {
+    return error instanceof WorkflowNotFoundError ? {} : undefined;
+  }
+}
+
+async function factsOf({ config, version, startedAt }: Omit<Registering, 'client' | 'signal'>): Promise<HostFacts> {
+  const { name, address, npus, runtime, workRoot } = config;
+  const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
+  const { fence, lease } = await readFence(workRoot);
+  return {
+    ...{ name, address, npus, runtime, version, fence },
+    workRootId: await workRootId(workRoot),
+    machineId: machineId.trim(),
+    bootId: bootId(),
+    agentPid: process.pid,
+    agentStartedAt: startedAt,
+    held: lease !== null && (await isTraining(workRoot, lease)) ? lease.owner : null,
+  };
+}
+
+/** Whether a trainer of the host's last lease lives. */
+async function isTraining(
+  workRoot: string,
+  { runId, owner: { generation } }: { readonly runId: string; readonly owner: LeaseOwner },
+): Promise<boolean> {
+  const root = trainersFolder(workRoot);
+  for (const marker of await listTrainers(root))
+    if (marker.runId === runId && marker.generation === generation) {
+      if ((await findTrainer(trainerDir(root, marker))).state === 'running') return true;
+    }
+  return false;
+}
+
+async function workRootId(workRoot: string): Promise<string> {
+  await createFile(workRootIdFile(workRoot), randomUUID());
+  return readFile(workRootIdFile(workRoot), 'utf8');
+}

@@ -1,0 +1,78 @@
+/** Quarantine: on evidence about the host, the second time within a day, few for one run, and not at the price of standing still. */
+import { describe, expect, test } from 'vitest';
+import { hostFaults } from '../../../src/plan/host-faults.js';
+import { hostStatus } from '../../../src/plan/hosts.js';
+import { free, HOUR, owner, released, request, Scene } from '../../support/pool-events.js';
+
+const failure = (type: string) => ({ host: 'a', nodeRank: 0, type, message: 'why' });
+
+/** Runs one gang after the other on the named hosts; each ends with a lost host. */
+function lose(scene: Scene, of: string, generation: number, hosts: readonly string[], lost: string, at: number): Scene {
+  const by = owner(of, generation);
+  scene.turn(request(by, hosts.length));
+  expect(scene.granted).toHaveLength(1);
+  return scene.turn(released(by, at, [[lost, 'HostLost']])).vacated();
+}
+
+test.each([
+  ['HostLost', true],
+  ['HostDirty', true],
+  ['SupervisorLost', true],
+  ['TrainerFailed', false],
+  ['OutOfMemory', false],
+  ['PeerLost', false],
+  ['NotPickedUp', false],
+])('%s speaks against the host: %s', (type, isEvidence) => {
+  expect(hostFaults([failure(type)])).toEqual(isEvidence ? [{ host: 'a', failure: type, message: 'why' }] : []);
+});
+
+describe('a host', () => {
+  test('that is at fault twice in a day is set apart for a day, with the reason', () => {
+    const scene = new Scene().turn(...free('a', 'b'));
+    lose(scene, 'x', 1, ['a', 'b'], 'a', HOUR);
+    expect(hostStatus(scene.host('a'))).toBe('free');
+    lose(scene, 'x', 2, ['a', 'b'], 'a', 2 * HOUR);
+    expect(hostStatus(scene.host('a'))).toBe('quarantined');
+    expect(scene.host('a').cordon).toEqual({
+      reason: 'At fault 2 times in 24 hours, the last time HostLost: why',
+      since: 2 * HOUR,
+      until: 26 * HOUR,
+      metBy: 'x',
+    });
+    expect(hostStatus(scene.turn({ event: 'time passed', at: 25 * HOUR }).host('a'))).toBe('quarantined');
+    expect(scene.turn({ event: 'time passed', at: 26 * HOUR }).host('a')).toMatchObject({ cordon: null, faults: [] });
+  });
+
+  test('is not set apart for two faults that are more than a day apart', () => {
+    const scene = new Scene().turn(...free('a'));
+    lose(scene, 'x', 1, ['a'], 'a', 0);
+    expect(hostStatus(lose(scene, 'x', 2, ['a'], 'a', 24 * HOUR).host('a'))).toBe('free');
+  });
+
+  test('that its accuser did not hold is not accused', () => {
+    const scene = new Scene().turn(...free('a', 'b'), request(owner('x'), 1));
+    expect(scene.turn(released(owner('x'), 0, [['b', 'HostLost']])).host('b').faults).toEqual([]);
+  });
+
+  test('in quarantine is passed over, but used when the gang could not be placed without it', () => {
+    const scene = new Scene().turn(...free('a', 'b', 'c'));
+    for (const generation of [1, 2]) lose(scene, 'x', generation, ['a'], 'a', HOUR);
+    expect(scene.turn(request(owner('y'), 2)).granted).toEqual(['y: b 2, c 2']);
+    // Waiting for b and c is possible, so the bad host is left alone.
+    expect(scene.turn(request(owner('z'), 1)).granted).toEqual([]);
+    scene.turn(released(owner('y')), released(owner('z'))).vacated();
+    expect(scene.turn(request(owner('w'), 3)).granted[0]).toContain('w: a ');
+  });
+});
+
+test('one run sets no more than two hosts apart, however many it blames', () => {
+  const names = ['a', 'b', 'c', 'd'];
+  const scene = new Scene().turn(...free(...names));
+  let generation = 0;
+  for (const name of names)
+    for (let times = 0; times < 2; times += 1) {
+      generation += 1;
+      lose(scene, 'bad-spec', generation, names, name, HOUR);
+    }
+  expect(names.map((name) => hostStatus(scene.host(name)))).toEqual(['quarantined', 'quarantined', 'free', 'free']);
+});

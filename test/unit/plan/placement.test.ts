@@ -1,0 +1,38 @@
+/** Which hosts a wish is met by: for stages that need no NPU, and for a run that is too large for the cluster. */
+import { describe, expect, test } from 'vitest';
+import { placeIo, refuseSize } from '../../../src/plan/placement.js';
+import { free, owner, registered, request, Scene, seen } from '../../support/pool-events.js';
+
+const wish = (hosts: number) => ({ hosts, npusPerHost: 8, runtime: 'ascend' as const });
+const cordoned = (host: string) => ({ event: 'cordoned', host, reason: 'fan', at: 0 }) as const;
+
+describe('a run', () => {
+  test('may begin on as many hosts as the cluster has, whatever they do at the moment', () => {
+    const { pool } = new Scene().turn(
+      ...free('a', 'b', 'c'),
+      request(owner('x'), 1),
+      seen([], ['b']),
+      cordoned('c'),
+    ).answers;
+    expect(refuseSize(pool.hosts, 'lab', wish(3))).toBeUndefined();
+    expect(refuseSize(pool.hosts, 'lab', wish(4))).toBe(
+      'The run needs 4 hosts with 8 ascend NPUs each; cluster "lab" has 3 (0 free, 1 leased, 1 silent, 1 cordoned). Lay it out on fewer hosts, or start agents on more.',
+    );
+  });
+
+  test('is refused where no host fits', () => {
+    const { pool } = new Scene().turn(registered('a', { npus: 4 }), registered('b', { runtime: 'cpu' })).answers;
+    expect(refuseSize(pool.hosts, 'lab', wish(1))).toContain('cluster "lab" has none.');
+  });
+});
+
+describe('a stage that needs no NPU', () => {
+  test('goes to a free host first, to one that is leased else, never to one that is silent, cordoned or tried', () => {
+    const scene = new Scene().turn(...free('a', 'b', 'c', 'd'), request(owner('x'), 1), seen([], ['c']), cordoned('d'));
+    const { hosts } = scene.answers.pool;
+    expect(placeIo(hosts, 'ascend', [])).toBe('b');
+    expect(placeIo(hosts, 'ascend', ['b'])).toBe('a');
+    expect(placeIo(hosts, 'ascend', ['a', 'b'])).toBeUndefined();
+    expect(placeIo(hosts, 'cpu', [])).toBeUndefined();
+  });
+});
