@@ -27,6 +27,8 @@ const { values: flags } = parseArgs({
 const [HOSTS, REQUESTS] = [Number(flags.hosts), Number(flags.requests)];
 const CLUSTER = 'bench';
 const SERVER_LIMIT_MS = 30_000;
+/** Each queue of a host is polled all the time; the server's own limit is 1,200 polls a namespace and frontend. */
+const POLLERS = 'frontend.namespaceCount=20000';
 /** The server lets a workflow have ten updates under way. */
 const REGISTER_AT_ONCE = 8;
 
@@ -43,7 +45,19 @@ async function freePort() {
 async function startServer() {
   const port = String(await freePort());
   const program = process.env['TEMPORAL_CLI_PATH'] ?? join(root, '.venv/bin/temporal');
-  const args = ['server', 'start-dev', '--headless', '--log-level', 'never', '--ip', '127.0.0.1', '--port', port];
+  const args = [
+    'server',
+    'start-dev',
+    '--dynamic-config-value',
+    POLLERS,
+    '--headless',
+    '--log-level',
+    'never',
+    '--ip',
+    '127.0.0.1',
+    '--port',
+    port,
+  ];
   const server = spawn(program, [...args, '--http-port', String(await freePort())], { stdio: 'ignore' });
   process.once('exit', () => server.kill('SIGKILL'));
   const address = `127.0.0.1:${port}`;
