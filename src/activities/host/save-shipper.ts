@@ -33,16 +33,20 @@ export class SaveShipper {
   /** Why the last turn could not ship, if it could not. */
   problem: unknown = undefined;
   private readonly at: SaveFolder;
+  /** What this node writes of each save; a node of further data-parallel ranks alone writes nothing. */
+  private readonly mine: GangPlan['checkpointFiles'];
   /** Names in the store by iteration, as the last look found them; undefined before the first. */
   private named: ReadonlyMap<number, ReadonlySet<string>> | undefined;
 
   constructor(at: SaveFolder) {
     this.at = at;
+    this.mine = at.gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === at.node.nodeRank);
   }
 
   /** One look and what follows from it. Safe to repeat: everything it writes is create-once with the same body. */
   async turn(signal: AbortSignal): Promise<void> {
     try {
+      if (await this.isIdle()) return;
       const named = await this.namedSaves();
       if (this.at.node.nodeRank === 0) await this.nameSave(named);
       this.named = named;
@@ -59,6 +63,21 @@ export class SaveShipper {
     } finally {
       await this.prune();
     }
+  }
+
+  /** Between two saves, which is most of the time, the store is not asked: nothing that it could name would be here. */
+  private async isIdle(): Promise<boolean> {
+    if (this.named === undefined || this.problem !== undefined || this.mine.length === 0) return false;
+    const [newestHere = 0] = await this.savesHere();
+    return newestHere <= this.shippedIteration;
+  }
+
+  /** Iterations in the save folder, newest first. */
+  private async savesHere(): Promise<readonly number[]> {
+    const { backend, folder } = this.at;
+    const names = await readdir(folder).catch(() => []);
+    const saves = names.map((name) => backend.parseIterationFolder(name)).filter((one) => one !== undefined);
+    return saves.sort((a, b) => b - a);
   }
 
   /** Named, and not shipped by us. What is older than a save that we have shipped is not here any more. */
@@ -99,16 +118,15 @@ export class SaveShipper {
 
   /** False for a save that was named when this node had already pruned it: it says so, and nobody waits for it. */
   private async ship(iteration: number, signal: AbortSignal): Promise<boolean> {
-    const { store, backend, gang, node, folder, metrics } = this.at;
+    const { store, backend, node, folder, metrics } = this.at;
     const source = join(folder, backend.iterationFolder(iteration));
     const prefix = checkpointPrefix(node.runId, node.generation, iteration);
-    if (!(await isFolder(source))) {
+    if (this.mine.length > 0 && !(await isFolder(source))) {
       await store.create(`${prefix}${goneName(node.nodeRank)}`, '{}');
       return false;
     }
-    const mine = gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === node.nodeRank);
     const files = await Promise.all(
-      mine.map(async ({ path }) => ({ path, ...(await sha256File(join(source, path), { signal })) })),
+      this.mine.map(async ({ path }) => ({ path, ...(await sha256File(join(source, path), { signal })) })),
     );
     const manifestKey = `${prefix}${nodeManifestName(node.nodeRank)}`;
     await metrics?.flush();
@@ -123,9 +141,8 @@ export class SaveShipper {
   private async prune(): Promise<void> {
     const { backend, folder } = this.at;
     if (this.named === undefined) return;
-    const names = await readdir(folder).catch(() => []);
-    const saves = names.map((name) => backend.parseIterationFolder(name)).filter((one) => one !== undefined);
-    const [, before = 0] = saves.sort((a, b) => b - a);
+    const saves = await this.savesHere();
+    const [, before = 0] = saves;
     for (const iteration of saves)
       if (iteration < this.shippedIteration || (iteration < before && !this.isWanted(iteration)))
         await rm(join(folder, backend.iterationFolder(iteration)), { recursive: true, force: true });

@@ -18,10 +18,9 @@ import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
 import { readStagedPlan } from './stage-in.js';
 import { fillCommand, writePlannedFiles } from './stage-command.js';
-import { TrainerLog } from './trainer-log.js';
+import { LOOK_MS, TrainerLog } from './trainer-log.js';
 import { cacheFolder, hostLockFile, trainersFolder } from './work-folders.js';
 
-const SHIP_EVERY_MS = 500;
 /** How long the SDK may take to confirm a cancel that a beat has already told us of; without it the server refuses our word. */
 const CONFIRM_MS = 10_000;
 
@@ -113,7 +112,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   const hurry: { seconds?: number } = {};
   const ending = (async () => {
     // Without a time-out it resolves only with an end.
-    const end = (await waitForExit(dir, { signal: working.signal })) as TrainerEnd;
+    const end = (await waitForExit(dir, { signal: working.signal, pollMs: LOOK_MS })) as TrainerEnd;
     await log.end();
     return endOfTraining(work, end, hurry, working.signal);
   })();
@@ -139,7 +138,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
 async function shipWhile({ shipper }: RankWork, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await shipper.turn(signal).catch(() => undefined);
-    await pause(SHIP_EVERY_MS, signal).catch(() => undefined);
+    await pause(LOOK_MS, signal).catch(() => undefined);
   }
 }
 

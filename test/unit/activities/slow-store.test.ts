@@ -29,6 +29,7 @@ class SlowStore extends FolderStore {
   /** Keys that end so are created only when the test lets them. */
   held: { readonly ending: string; readonly until: Promise<void> } | undefined;
   saves = 0;
+  looks = 0;
 
   override async create(...args: Parameters<FolderStore['create']>): ReturnType<FolderStore['create']> {
     this.check();
@@ -44,6 +45,7 @@ class SlowStore extends FolderStore {
   }
 
   override async *list(prefix: string): ReturnType<FolderStore['list']> {
+    this.looks += 1;
     this.check();
     yield* super.list(prefix);
   }
@@ -191,4 +193,25 @@ test('saves that are named when a node has pruned them already hold nothing up, 
   }
   await save(40);
   expect((await committed(40)).at(-1)).toBe(40);
+});
+
+test('between two saves no node asks the store', async () => {
+  await save(1);
+  for (const node of nodes) await node.turn(new AbortController().signal);
+  const looks = store.looks;
+  for (const node of nodes) await node.turn(new AbortController().signal);
+  expect(store.looks).toBe(looks);
+  await save(2);
+  for (const node of nodes) await node.turn(new AbortController().signal);
+  expect(await commits()).toEqual([1, 2]);
+});
+
+test('a node that writes nothing of a save says so with an empty manifest', async () => {
+  const node = { runId: 'run', generation: 1, nodeRank: 2 };
+  const idle = new SaveShipper({ store, backend, gang: { ...plan.gang, hosts: 3 }, node, folder: folderOf(2) });
+  await save(1);
+  for (const one of [...nodes, idle]) await one.turn(new AbortController().signal);
+  expect(await named('node-2.json')).toEqual([1]);
+  expect(await named('gone-2.json')).toEqual([]);
+  expect(idle.shippedIteration).toBe(1);
 });
