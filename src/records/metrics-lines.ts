@@ -39,12 +39,26 @@ function measurement(line: Fields | undefined): Measurement | undefined {
   });
 }
 
+/** The order in which a row is written, wherever it comes from: the same row is the same line. */
+const FIELDS = [
+  'generation',
+  'iteration',
+  'loss',
+  'gradNorm',
+  'learningRate',
+  'consumedSamples',
+  'seconds',
+  'at',
+  'rolledBackBy',
+] as const satisfies readonly (keyof IterationMetrics)[];
+
 /**
  * A row of the record as one line of JSON. A number is written with the digits that give back its bits; JSON has no word for what is
  * not finite, so that is a string, as in Protobuf's JSON.
  */
 export function metricsLine(row: IterationMetrics): string {
-  return JSON.stringify(row, (_, value: unknown) =>
+  const ordered = Object.fromEntries(FIELDS.map((field) => [field, row[field]]));
+  return JSON.stringify(ordered, (_, value: unknown) =>
     typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
   );
 }

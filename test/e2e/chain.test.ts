@@ -23,7 +23,7 @@ import { freePort } from '../support/temporal.js';
 import { trainerFolder, trainersOf, type Trainer } from '../support/trainers.js';
 import { until, within } from '../support/until.js';
 
-const ITERATIONS = 30;
+const ITERATIONS = 80;
 const EVERY = 10;
 /** A whole run takes half a minute on two free cores. */
 const RUN_LIMIT_MS = 300_000;
