@@ -56,7 +56,7 @@ import json, resource, subprocess, sys, time
 begin = time.monotonic()
 done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, capture_output=True, text=True)
 cost = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"code": done.returncode, "out": done.stdout, "err": done.stderr[-2000:], "seconds": time.monotonic() - begin,
+print(json.dumps({"code": done.returncode, "out": done.stdout[-2000:], "err": done.stderr[-2000:], "seconds": time.monotonic() - begin,
                   "cpuSeconds": cost.ru_utime + cost.ru_stime, "rssMb": cost.ru_maxrss / 1024}))`;
 
 const scratch = mkdtempSync(join(tmpdir(), 'anneal-bench-'));
