@@ -1,7 +1,7 @@
 /** An event of a run as a line for a person. */
 import type { RunEvent } from '../client/index.js';
 import { oneLine } from '../plan/one-line.js';
-import { duration, percent } from '../report/numbers.js';
+import { duration, percent } from '../plan/numbers.js';
 
 type Progress = Extract<RunEvent, { type: 'progress' }>;
 

@@ -2,7 +2,7 @@
 import type { RunMetrics } from '../client/metrics.js';
 import type { FineTuneResult, Incident, RunState, StageState } from '../contract/messages.js';
 import { pathInStore } from '../storage/store-settings.js';
-import { duration, percent } from './numbers.js';
+import { duration, percent } from '../plan/numbers.js';
 import { markdownTable, type Row, textTable } from './table.js';
 import { lossCurve, summariseTraining, trainingSentences, type TrainingSummary } from './training.js';
 

@@ -58,6 +58,17 @@ export async function ensureFolder(folder: string): Promise<void> {
   }
 }
 
+/** Opens a file that is to be stored. Error: `NotFound`. */
+export async function openSource(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR'))
+      throw new StoreError('NotFound', `There is no file ${path} to store.`, error);
+    throw error;
+  }
+}
+
 /** Writes all bytes at a position; one `write` may take fewer than it is given. */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let written = 0; written < bytes.byteLength;) {

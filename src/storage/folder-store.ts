@@ -6,8 +6,8 @@ import { constants } from 'node:fs';
 import { lstat, open, readFile, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
-import { orUndefined, syncFolder, writeNewFile } from './disk.js';
-import { StoreError, isErrno, storeErrorOf } from './errors.js';
+import { openSource, orUndefined, syncFolder, writeNewFile } from './disk.js';
+import { StoreError, storeErrorOf } from './errors.js';
 import { FolderRoot } from './folder-root.js';
 import type { FileDigest } from './hash-pool.js';
 import { inlineBytes, sha256File } from './hashing.js';
@@ -20,7 +20,7 @@ import type {
   ObjectStore,
   TransferOptions,
 } from './object-store.js';
-import { digestMismatch, fill, matches, readWhole, receiveFile } from './transfer.js';
+import { digestMismatch, fill, matches, readWhole, receiveFile, sameOrConflict } from './transfer.js';
 
 export interface FolderStoreOptions {
   /** Age since the last write at which a temporary file counts as left behind by a killed process. Default one day. */
@@ -97,18 +97,12 @@ export class FolderStore implements ObjectStore {
       const place = await this.#root.placeForWriting(key);
       if (place.stats === undefined) {
         const isMine = await this.#root.withTemporary(async (temporary) => {
-          await copyTo(temporary, { what: `file ${path}`, openAt: () => openSource(path, options.sizeBytes) }, options);
+          await copyTo(temporary, { what: `file ${path}`, openAt: () => streamOf(path, options.sizeBytes) }, options);
           return this.#root.reveal(temporary, place.path);
         });
         if (isMine) return 'created';
       }
-      const existing = await this.digest(key, options);
-      if (existing !== undefined && matches(existing, options)) return 'same';
-      throw new StoreError(
-        'Conflict',
-        `The ${this.#name(key)} already holds other bytes (SHA-256 ${existing?.sha256 ?? 'unknown'}) than ${path} (${options.sha256}); ` +
-          'an object is never overwritten. Use a new key.',
-      );
+      return sameOrConflict(this.#name(key), path, await this.digest(key, options), options);
     });
   }
 
@@ -175,13 +169,7 @@ async function copyTo(
   if (!matches(found, options)) throw digestMismatch(source.what, options, found);
 }
 
-async function openSource(path: string, sizeBytes: number): Promise<Readable> {
-  try {
-    // One byte more than promised is enough to see that a file is too long.
-    return (await open(path, 'r')).createReadStream({ highWaterMark: Math.min(readBytes, sizeBytes + 1) });
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR'))
-      throw new StoreError('NotFound', `There is no file ${path} to store.`, error);
-    throw error;
-  }
+/** One byte more than promised is enough to see that a file is too long. */
+async function streamOf(path: string, sizeBytes: number): Promise<Readable> {
+  return (await openSource(path)).createReadStream({ highWaterMark: Math.min(readBytes, sizeBytes + 1) });
 }

@@ -4,7 +4,7 @@ import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { StoreError } from './errors.js';
-import { partBytes } from './s3-client.js';
+import { partBytes, targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { isMissing, statusOf } from './s3-errors.js';
 
@@ -112,18 +112,19 @@ async function readInto(target: Buffer, body: Readable): Promise<number> {
 
 /** Undefined if the object ends before the range. */
 async function getRange(
-  { client, bucket, prefix, url }: S3Place,
+  place: S3Place,
   key: string,
   from: number,
   to: number,
   abortSignal: AbortSignal,
 ): Promise<GetObjectCommandOutput | undefined> {
-  const request = { Bucket: bucket, Key: `${prefix}${key}`, Range: `bytes=${from}-${to - 1}` };
+  const request = { ...targetOf(place, key), Range: `bytes=${from}-${to - 1}` };
   try {
-    return await client.send(new GetObjectCommand(request), { abortSignal });
+    return await place.client.send(new GetObjectCommand(request), { abortSignal });
   } catch (error) {
     if (statusOf(error) === 416) return undefined;
-    if (isMissing(error)) throw new StoreError('NotFound', `There is no object ${JSON.stringify(key)} in ${url}.`);
+    if (isMissing(error))
+      throw new StoreError('NotFound', `There is no object ${JSON.stringify(key)} in ${place.url}.`);
     throw error;
   }
 }

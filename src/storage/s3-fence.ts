@@ -10,6 +10,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { StoreError } from './errors.js';
 import { reservedSegment } from './keys.js';
+import { targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { isTaken, isUnknownCondition } from './s3-errors.js';
 
@@ -18,7 +19,7 @@ import { isTaken, isUnknownCondition } from './s3-errors.js';
  * server lets one of them through, as servers do that do not know the condition.
  */
 export async function proveFence(place: S3Place): Promise<void> {
-  const target = { Bucket: place.bucket, Key: `${place.prefix}${reservedSegment}/fence-${randomUUID()}` };
+  const target = targetOf(place, `${reservedSegment}/fence-${randomUUID()}`);
   const put = (): Promise<unknown> =>
     place.client.send(new PutObjectCommand({ ...target, Body: 'probe', IfNoneMatch: '*' }));
   try {

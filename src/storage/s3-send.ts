@@ -1,7 +1,6 @@
 /** Creates an object from bytes or from a file, once: in one piece or in parts, and on a store that cannot fence as carefully as it goes. */
-import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { StoreError, isErrno } from './errors.js';
+import { openSource } from './disk.js';
 import { sha256Shared } from './hashing.js';
 import type { FileTransferOptions } from './object-store.js';
 import { partBytes } from './s3-client.js';
@@ -68,14 +67,4 @@ async function sendWhole(
 /** With weak fencing another writer may have come between the look and the write: the earlier of the two learns it here, mostly. */
 async function isStillMine(place: S3Place, key: string, sha256: string): Promise<boolean> {
   return place.isStrict || (await headObject(place, key))?.sha256 === sha256;
-}
-
-async function openSource(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR'))
-      throw new StoreError('NotFound', `There is no file ${path} to store.`, error);
-    throw error;
-  }
 }

@@ -24,7 +24,7 @@ import { proveFence } from './s3-fence.js';
 import { digestObject, headObject, readObject } from './s3-objects.js';
 import { sendBytes, sendFile } from './s3-send.js';
 import type { S3Settings } from './store-settings.js';
-import { digestMismatch, matches, receiveFile } from './transfer.js';
+import { digestMismatch, receiveFile, sameOrConflict } from './transfer.js';
 
 export class S3Store implements ObjectStore {
   readonly url: string;
@@ -113,13 +113,7 @@ export class S3Store implements ObjectStore {
     await this.prove();
     return this.#act(`store ${path} as ${this.#name(key)}`, options.signal, async () => {
       if (await sendFile(this.#place, key, path, options)) return 'created';
-      const existing = await this.digest(key, options);
-      if (existing !== undefined && matches(existing, options)) return 'same';
-      throw new StoreError(
-        'Conflict',
-        `The ${this.#name(key)} already holds other bytes (SHA-256 ${existing?.sha256 ?? 'unknown'}) than ${path} (${options.sha256}); ` +
-          'an object is never overwritten. Use a new key.',
-      );
+      return sameOrConflict(this.#name(key), path, await this.digest(key, options), options);
     });
   }
 

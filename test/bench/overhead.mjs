@@ -5,7 +5,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 import { Anneal } from '../../dist/client/index.js';
 import { fillArgument, fillJson } from '../../dist/plan/plan.js';
+import { findFreePort } from '../../dist/process/free-port.js';
 import { root } from '../../scripts/lib/files.mjs';
 import { run } from '../../scripts/lib/run.mjs';
 import { fail, say, UserError } from '../../scripts/lib/say.mjs';
@@ -149,7 +149,7 @@ function costsOf(looks) {
  */
 async function runBare(plan) {
   const at = join(scratch, 'bare');
-  const port = await freePort();
+  const port = await findFreePort();
   const of = (/** @type {string} */ stage, /** @type {string} */ folder) => join(at, stage, folder);
   /** @type {HoleValues} */
   const values = {
@@ -207,16 +207,6 @@ async function runStage({ stage, files, commands }, values) {
     if (result.code !== 0)
       throw new UserError(`${program} of stage ${stage} ended with ${result.code}:\n${result.stderr}`);
   }
-}
-
-/** @returns {Promise<number>} */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
 async function main() {

@@ -3,8 +3,6 @@
  * free, then for more than there are. Hosts have a queue and a worker each, and prove themselves empty at once.
  */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -15,6 +13,7 @@ import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } 
 import { createHosts } from '../../dist/activities/control/hosts.js';
 import { controlQueue, ioQueue, poolWorkflowId } from '../../dist/contract/names.js';
 import { hostStatus } from '../../dist/plan/hosts.js';
+import { findFreePort } from '../../dist/process/free-port.js';
 import { root } from '../../scripts/lib/files.mjs';
 import { fail, say, UserError } from '../../scripts/lib/say.mjs';
 
@@ -32,18 +31,8 @@ const POLLERS = 'frontend.namespaceCount=20000';
 /** The server lets a workflow have ten updates under way. */
 const REGISTER_AT_ONCE = 8;
 
-/** @returns {Promise<number>} */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
 async function startServer() {
-  const port = String(await freePort());
+  const port = String(await findFreePort());
   const program = process.env['TEMPORAL_CLI_PATH'] ?? join(root, '.venv/bin/temporal');
   const args = [
     'server',
@@ -58,7 +47,7 @@ async function startServer() {
     '--port',
     port,
   ];
-  const server = spawn(program, [...args, '--http-port', String(await freePort())], { stdio: 'ignore' });
+  const server = spawn(program, [...args, '--http-port', String(await findFreePort())], { stdio: 'ignore' });
   process.once('exit', () => server.kill('SIGKILL'));
   const address = `127.0.0.1:${port}`;
   const deadline = Date.now() + SERVER_LIMIT_MS;

@@ -16,11 +16,11 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { findFreePort } from '../../dist/process/free-port.js';
 import { cache } from '../../scripts/lib/environment.mjs';
 import { root } from '../../scripts/lib/files.mjs';
 import { findPythons } from '../../scripts/lib/python.mjs';
@@ -61,16 +61,6 @@ print(json.dumps({"code": done.returncode, "out": done.stdout[-2000:], "err": do
 
 const scratch = mkdtempSync(join(tmpdir(), 'anneal-bench-'));
 const credentialsFile = join(scratch, 'credentials');
-
-/** @returns {Promise<number>} */
-function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
-}
 
 /** @returns {Promise<{ did: string, value: string }>} the folder of the programs */
 async function ensurePeers() {
@@ -213,7 +203,7 @@ try {
   if (!existsSync(join(root, 'dist/storage/s3-store.js'))) throw new UserError('Build first: npm run build');
   const program = await step('versitygw', ensureVersitygw);
   const bin = await step('peers', ensurePeers);
-  const port = await freePort();
+  const port = await findFreePort();
   const data = join(scratch, 'data');
   mkdirSync(join(data, BUCKET), { recursive: true });
   writeFileSync(credentialsFile, `[default]\naws_access_key_id = bench\naws_secret_access_key = ${SECRET}\n`, {

@@ -68,8 +68,11 @@ describe.skipIf(noGateway())('on versitygw', () => {
       const since = proxy.asked.length;
       const store = new S3Store({ ...s3, endpoint: proxy.endpoint });
       expect(await store.putFile('k', file.path, file)).toBe('created');
-      const all = Array.from({ length: 11 }, (_, index) => index + 1);
-      expect(partsSent(since)).toEqual(all.filter((number) => !there.includes(number)));
+      // The server may finish a part that had arrived whole when its sender died: that one is not sent again either.
+      const sent = partsSent(since);
+      expect(sent.length).toBeGreaterThan(0);
+      expect(sent.filter((number) => there.includes(number))).toEqual([]);
+      expect(new Set(sent).size).toBe(sent.length);
       expect(await store.digest('k')).toEqual({ sha256: file.sha256, sizeBytes: file.sizeBytes });
       expect(await store.head('k')).toEqual({ sha256: file.sha256, sizeBytes: file.sizeBytes });
     });

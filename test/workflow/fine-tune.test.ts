@@ -1,30 +1,13 @@
 /** The chain and the gang on a real server: what runs, what is reused, what is tried again, and where. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { QUERIES, type GangState, type PoolState, type RunState } from '../../src/contract/messages.js';
 import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
-import { FakeCluster, type Behaviour } from '../support/fake-cluster.js';
-import { startTemporal, type TestServer } from '../support/temporal.js';
+import type { Behaviour } from '../support/fake-cluster.js';
+import { freshClusters } from '../support/fresh-clusters.js';
 
-let server: TestServer;
-let cluster: FakeCluster | undefined;
-let clusters = 0;
-
-beforeAll(async () => {
-  server = await startTemporal();
-});
-afterEach(async () => {
-  await cluster?.stop();
-  cluster = undefined;
-});
-afterAll(() => server.stop());
-
-async function start(behaviour: Behaviour): Promise<FakeCluster> {
-  clusters += 1;
-  cluster = await FakeCluster.start(server.address, `c${String(clusters)}`, behaviour);
-  return cluster;
-}
+const start = freshClusters('c');
 
 const trainer = (type: string, message = type): ApplicationFailure => ApplicationFailure.nonRetryable(message, type);
 
@@ -341,7 +324,6 @@ describe('a gang', () => {
 });
 
 async function runOf(behaviour: Behaviour) {
-  await cluster?.stop();
   const fake = await start(behaviour);
   const result = await fake.run(fake.name);
   const { events } = await fake.client.workflow.getHandle(trainWorkflowId(fake.name)).fetchHistory();

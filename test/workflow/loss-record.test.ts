@@ -1,28 +1,11 @@
 /** When the loss record is written: once for each training that has ended, however it ended, and never so that it changes the end. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { WorkflowFailedError } from '@temporalio/client';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { FakeCluster, type Behaviour } from '../support/fake-cluster.js';
-import { startTemporal, type TestServer } from '../support/temporal.js';
+import { expect, test } from 'vitest';
+import type { FakeCluster } from '../support/fake-cluster.js';
+import { freshClusters } from '../support/fresh-clusters.js';
 
-let server: TestServer;
-let cluster: FakeCluster | undefined;
-let clusters = 0;
-
-beforeAll(async () => {
-  server = await startTemporal();
-});
-afterEach(async () => {
-  await cluster?.stop();
-  cluster = undefined;
-});
-afterAll(() => server.stop());
-
-async function start(behaviour: Behaviour): Promise<FakeCluster> {
-  clusters += 1;
-  cluster = await FakeCluster.start(server.address, `r${String(clusters)}`, behaviour);
-  return cluster;
-}
+const start = freshClusters('r');
 
 const trainer = (type: string): ApplicationFailure => ApplicationFailure.nonRetryable(type, type);
 const recorded = ({ acts }: FakeCluster): string[] => acts.filter((act) => act.startsWith('record metrics'));

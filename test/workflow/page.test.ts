@@ -1,34 +1,17 @@
 /** What people see of a run on a real server: its page, its event groups, its search attributes, and what a commit costs in events. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { TrainProgress, TrainRankInput } from '../../src/contract/activities.js';
 import { QUERIES, type RunState } from '../../src/contract/messages.js';
 import { runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
-import { FakeCluster, type Behaviour } from '../support/fake-cluster.js';
-import { startTemporal, type TestServer } from '../support/temporal.js';
+import type { FakeCluster, Behaviour } from '../support/fake-cluster.js';
+import { freshClusters } from '../support/fresh-clusters.js';
 import { until, within } from '../support/until.js';
 import { labelsOf } from '../support/worker-commands.js';
 
 const LIMIT_MS = 60_000;
 
-let server: TestServer;
-let cluster: FakeCluster | undefined;
-let clusters = 0;
-
-beforeAll(async () => {
-  server = await startTemporal();
-});
-afterEach(async () => {
-  await cluster?.stop();
-  cluster = undefined;
-});
-afterAll(() => server.stop());
-
-async function start(behaviour: Behaviour): Promise<FakeCluster> {
-  clusters += 1;
-  cluster = await FakeCluster.start(server.address, `page${String(clusters)}`, behaviour);
-  return cluster;
-}
+const start = freshClusters('page');
 
 /** The page as the Temporal UI asks for it. */
 async function pageOf(fake: FakeCluster, workflowId: string): Promise<string> {

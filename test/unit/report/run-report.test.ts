@@ -1,6 +1,6 @@
 /** The report of a run, as text and as Markdown. */
 import { describe, expect, test } from 'vitest';
-import { duration } from '../../../src/report/numbers.js';
+import { duration } from '../../../src/plan/numbers.js';
 import { jsonReport, markdownReport, type RunFacts, textReport } from '../../../src/report/run-report.js';
 import { markdownTable } from '../../../src/report/table.js';
 
