@@ -11,6 +11,7 @@ import {
   type Client,
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
+import { Runtime } from '@temporalio/worker';
 import { readFence } from '../activities/host/fence.js';
 import { trainersFolder, workRootIdFile } from '../activities/host/work-folders.js';
 import { UPDATES, WORKFLOW_TYPES, type Registration } from '../contract/messages.js';
@@ -47,6 +48,8 @@ export async function register({
   signal,
   ...of
 }: Registering): Promise<Registration & { readonly facts: HostFacts }> {
+  let said = '';
+  // Bounded by the signal alone: an agent has nothing else to do before the pool knows it.
   for (;;) {
     signal.throwIfAborted();
     const facts = await factsOf(of);
@@ -57,6 +60,14 @@ export async function register({
       const cause = error instanceof WorkflowUpdateFailedError ? error.cause : undefined;
       if (cause instanceof ApplicationFailure && cause.type === 'HostNameTaken')
         throw new AgentRefusedError(cause.message);
+      signal.throwIfAborted();
+      const why = error instanceof Error ? error.message : String(error);
+      // Once for each reason: a starting cluster takes seconds, and a wrong namespace or right never passes.
+      if (why !== said)
+        Runtime.instance().logger.warn(
+          `Host ${of.config.name} is not known to the pool of cluster ${of.config.cluster} yet (${why}); it asks again every second.`,
+        );
+      said = why;
     }
     await pause(ASK_AGAIN_MS, signal);
   }
