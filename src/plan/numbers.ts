@@ -13,3 +13,8 @@ export function duration(seconds: number): string {
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
+
+/** A moment in epoch milliseconds, in UTC: `2026-11-25 18:38:49`. */
+export function utcTime(epochMs: number): string {
+  return new Date(epochMs).toISOString().slice(0, 19).replace('T', ' ');
+}

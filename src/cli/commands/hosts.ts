@@ -1,6 +1,7 @@
 /** `anneal hosts`: what the pool knows of its hosts, who holds them, what trains there, who waits; and setting one apart. */
 import type { HostListing, HostView, Waiting } from '../../client/index.js';
 import { hostStatus } from '../../plan/hosts.js';
+import { utcTime } from '../../plan/numbers.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { note, print, printJson } from '../output.js';
 import { textTable } from '../../report/table.js';
@@ -101,13 +102,13 @@ export function showOneHost(host: HostView): string {
       : [
           [
             'cordon',
-            `${set.reason} (since ${time(set.since)}${set.until === null ? '' : `, until ${time(set.until)}`})`,
+            `${set.reason} (since ${utcTime(set.since)}${set.until === null ? '' : `, until ${utcTime(set.until)}`})`,
           ],
         ]),
     ...(vacating === null || vacating.failure === null ? [] : [['not empty', vacating.failure]]),
     ...faults.map(({ at, failure, message, metBy }) => [
       'fault',
-      `${time(at)} ${failure}, met by ${metBy ?? 'nobody'}: ${message}`,
+      `${utcTime(at)} ${failure}, met by ${metBy ?? 'nobody'}: ${message}`,
     ]),
   ];
   return textTable([facts.name, ''], rows);
@@ -117,8 +118,4 @@ export function showOneHost(host: HostView): string {
 function why({ owner, vacating, cordon: set }: HostView): string {
   if (owner !== null) return `${owner.workflowId} (generation ${String(owner.generation)})`;
   return vacating?.why ?? set?.reason ?? '-';
-}
-
-function time(epochMs: number): string {
-  return new Date(epochMs).toISOString().slice(0, 19).replace('T', ' ');
 }

@@ -1,5 +1,6 @@
 /** `anneal models …`: what is promoted, read from the store; promotions by hand, written by the control worker. */
 import type { ModelListing, Promotion } from '../../client/index.js';
+import { utcTime } from '../../plan/numbers.js';
 import { textTable } from '../../report/table.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { note, print, printJson } from '../output.js';
@@ -75,7 +76,7 @@ function promotionRow({ number, runId, accuracy, data, weightsDigest, base, chos
     String(number),
     runId,
     accuracy.toFixed(4),
-    new Date(data.at).toISOString().slice(0, 19).replace('T', ' '),
+    utcTime(data.at),
     weightsDigest.slice(0, 12),
     howOf(base, chosen),
   ];
