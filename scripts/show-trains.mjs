@@ -161,7 +161,9 @@ try {
     });
 
   heading('5, 6, 7, 9 The chain, hosts, agents and the SDK, on real processes');
-  await show('e2e', [process.execPath, vitest, 'run', '--project', 'e2e', '--reporter=verbose'], {
+  // Recovery, S3 and schedules have demonstrations and suites of their own.
+  const files = ['test/e2e/chain.test.ts', 'test/e2e/stages.test.ts'];
+  await show('e2e', [process.execPath, vitest, 'run', '--project', 'e2e', '--reporter=verbose', ...files], {
     lines: /✓|×|Tests|Duration/,
   });
 
