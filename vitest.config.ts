@@ -38,6 +38,8 @@ export default defineConfig({
         pool: 'forks',
         maxWorkers: parallelFiles ? 2 : 1,
         fileParallelism: parallelFiles,
+        // A machine that stalls for seconds can starve a real process past any limit: one more try, which the closing table names.
+        retry: 1,
         testTimeout: timeoutMs,
         hookTimeout: timeoutMs,
       },

@@ -8,7 +8,7 @@ import { run } from './lib/run.mjs';
 import { fail, formatDuration, say, step, UserError } from './lib/say.mjs';
 import { ensureSetUp } from './lib/set-up.mjs';
 import { canBuildVersitygw, ensureVersitygw } from './lib/versitygw.mjs';
-import { closingLine, outcome, RESULTS, suites, sum } from './lib/suites.mjs';
+import { closingLine, outcome, remarks, RESULTS, suites, sum } from './lib/suites.mjs';
 
 const S3_SUITES = ['conformance', 'e2e'];
 
@@ -60,6 +60,17 @@ async function runSuite(suite) {
   };
 }
 
+/**
+ * The end of a long log is what is read of it: the names of the tests to look at stand there, and not only where they failed.
+ * @param {string} title
+ * @param {readonly string[]} lines
+ */
+function list(title, lines) {
+  if (lines.length === 0) return;
+  say(`\n${title}:`);
+  for (const line of lines) say(`  ${line}`);
+}
+
 /** @param {Awaited<ReturnType<typeof runSuite>>} result */
 function row({ name, passed, failed, skipped, durationMs, why }) {
   const numbers = [passed, failed, skipped].map((count) => String(count).padStart(8)).join('');
@@ -77,6 +88,15 @@ try {
     `\n  ${'suite'.padEnd(12)}${['passed', 'failed', 'skipped'].map((title) => title.padStart(8)).join('')}  ${'time'.padStart(12)}`,
   );
   for (const result of results) say(row(result));
+  const toLookAt = chosen.map(remarks);
+  list(
+    'Passed only on the second try',
+    toLookAt.flatMap(({ shaky }) => shaky),
+  );
+  list(
+    'Failed',
+    toLookAt.flatMap(({ red }) => red),
+  );
   const total = sum(results);
   say(`\n${closingLine(total)}`);
   process.exitCode = total.failed > 0 ? 1 : 0;

@@ -1,15 +1,22 @@
 /** The suites of `npm test`: how each is started, and how many of its tests passed, failed and were skipped. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { root } from './files.mjs';
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
+/**
+ * The tests that a reader must look at: each line is a test's name and the first line of its error.
+ * @typedef {object} Remarks
+ * @property {readonly string[]} red failed, on the second try too
+ * @property {readonly string[]} shaky failed first and passed on the second try
+ */
 /**
  * @typedef {object} Suite
  * @property {string} name
  * @property {readonly string[]} command
  * @property {string} report where it writes its counts
  * @property {(text: string) => Counts} read
+ * @property {(text: string) => Remarks} [remarks] where the report names its tests
  * @property {number} timeoutMs
  * @property {string} [cwd]
  */
@@ -28,7 +35,7 @@ function vitestSuite(name, minutes) {
   const report = join(RESULTS, `${name}.json`);
   const flags = ['--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const command = [process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...flags];
-  return { name, command, report, read: readVitest, timeoutMs: minutes * MINUTE_MS };
+  return { name, command, report, read: readVitest, remarks: remarksOfVitest, timeoutMs: minutes * MINUTE_MS };
 }
 
 const checkReport = join(RESULTS, 'check.json');
@@ -77,6 +84,32 @@ export function readVitest(text) {
 }
 
 /**
+ * The tests of vitest's JSON report that failed, or passed only when they were tried again (their first error stays in the report).
+ * @param {string} text
+ * @returns {Remarks}
+ */
+export function remarksOfVitest(text) {
+  /** @type {{ testResults?: readonly { name: string, status: string, message: string, assertionResults: readonly { status: string, fullName: string, failureMessages: readonly string[] }[] }[] }} */
+  const { testResults = [] } = JSON.parse(text);
+  /** @type {string[]} */
+  const red = [];
+  /** @type {string[]} */
+  const shaky = [];
+  for (const { name: path, status, message, assertionResults } of testResults) {
+    const file = relative(root, path);
+    const lines = assertionResults.filter(({ failureMessages }) => failureMessages.length > 0);
+    for (const { status: end, fullName, failureMessages } of lines)
+      (end === 'failed' ? red : shaky).push(`${file}: ${fullName}: ${firstLine(failureMessages[0] ?? '')}`);
+    if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed'))
+      red.push(`${file}: ${firstLine(message)}`);
+  }
+  return { red, shaky };
+}
+
+/** @param {string} text */
+const firstLine = (text) => text.split('\n', 1)[0] ?? '';
+
+/**
  * pytest's JUnit report, whose root sums up one testsuite: tests, failures, errors, skipped.
  * @param {string} text
  * @returns {Counts}
@@ -108,6 +141,19 @@ export function outcome({ report, read }, code) {
   if (counts.failed > 0) return counts;
   if (counts.passed === 0) return { ...counts, failed: 1, why };
   return code === 0 ? counts : { ...counts, failed: 1, why: `ended with ${code} though no test failed` };
+}
+
+/**
+ * What to look at in a suite's report; nothing where it has none, or none that reads.
+ * @param {Suite} suite
+ * @returns {Remarks}
+ */
+export function remarks({ report, remarks: read }) {
+  try {
+    return read?.(readFileSync(report, 'utf8')) ?? { red: [], shaky: [] };
+  } catch {
+    return { red: [], shaky: [] };
+  }
 }
 
 /**

@@ -3,7 +3,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { closingLine, outcome, readJunit, readVitest, sum } from '../../../scripts/lib/suites.mjs';
+import {
+  closingLine,
+  outcome,
+  readJunit,
+  readVitest,
+  remarks,
+  remarksOfVitest,
+  sum,
+} from '../../../scripts/lib/suites.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'anneal-suites-'));
 afterAll(() => {
@@ -28,6 +36,30 @@ describe('reports', () => {
     const broken = { status: 'failed', assertionResults: [] };
     const red = { status: 'failed', assertionResults: [{ status: 'failed' }] };
     expect(readVitest(vitestReport(5, 1, [broken, red])).failed).toBe(2);
+  });
+
+  test('vitest: what failed, and what passed only on the second try, is named with the first line of its error', () => {
+    const assertionResults = [
+      { status: 'passed', fullName: 'steady', failureMessages: [] },
+      { status: 'passed', fullName: 'shaky', failureMessages: ['Error: too slow\n  at x'] },
+      { status: 'failed', fullName: 'red', failureMessages: ['Error: wrong\n  at x', 'Error: wrong again'] },
+    ];
+    const files = [
+      { name: '/a.test.ts', status: 'failed', message: '', assertionResults },
+      { name: '/b.test.ts', status: 'failed', message: 'does not load\n  at y', assertionResults: [] },
+    ];
+    expect(remarksOfVitest(vitestReport(2, 1, files))).toEqual({
+      red: [
+        expect.stringMatching(/a\.test\.ts: red: Error: wrong$/),
+        expect.stringMatching(/b\.test\.ts: does not load$/),
+      ],
+      shaky: [expect.stringMatching(/a\.test\.ts: shaky: Error: too slow$/)],
+    });
+  });
+
+  test('a suite without a report has no remarks', () => {
+    const suite = { name: 'unit', command: [], report: join(folder, 'none'), read: readVitest, timeoutMs: 1 };
+    expect(remarks({ ...suite, remarks: remarksOfVitest })).toEqual({ red: [], shaky: [] });
   });
 
   test('pytest: errors are failures, and neither those nor skipped ones passed', () => {
