@@ -291,6 +291,8 @@ export interface VacateHostInput {
 }
 export interface StopTrainerResult {
   readonly stopped: readonly number[];
+  /** How far the one trainer came that was asked for, by its own words. */
+  readonly iteration?: number;
 }
 
 /** Activities of an agent's `io` queue. */

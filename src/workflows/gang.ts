@@ -1,6 +1,6 @@
 /** What the parts of a generation share: the gang itself, and how it broke. */
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
-import type { CompleteSave } from '../contract/activities.js';
+import type { CompleteSave, TrainRankResult } from '../contract/activities.js';
 import type { TrainGangInput } from '../contract/messages.js';
 import type { Lease, LeaseOwner } from '../plan/hosts.js';
 import type { Commit } from '../plan/run-log.js';
@@ -29,20 +29,22 @@ export class GangBroken extends Error {
   /** By the workflow's clock: what its end takes counts towards its cost. */
   readonly foundAt: number;
 
-  constructor(failures: readonly NodeFailure[], fromIteration: number, foundAt = Date.now()) {
+  /** `heardIteration` is the furthest that anybody has told of whose end was no failure. */
+  constructor(failures: readonly NodeFailure[], heardIteration: number, foundAt = Date.now()) {
     super(failures.map(({ host, message }) => `${host}: ${message}`).join(' '));
     this.failures = failures;
     this.foundAt = foundAt;
-    this.reachedIteration = Math.max(fromIteration, ...failures.map(({ iteration = 0 }) => iteration));
+    this.reachedIteration = Math.max(heardIteration, ...failures.map(({ iteration = 0 }) => iteration));
   }
 }
 
 /** Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. */
 export async function throwBroken(
   gang: Generation,
-  work: readonly Promise<unknown>[],
-  { first = [], foundAt }: { readonly first?: readonly NodeFailure[]; readonly foundAt?: number } = {},
+  work: readonly (Promise<TrainRankResult> | Promise<void>)[],
+  how: { readonly first?: readonly NodeFailure[]; readonly foundAt?: number; readonly heardIteration?: number } = {},
 ): Promise<void> {
+  const { first = [], foundAt, heardIteration = 0 } = how;
   const ends = await Promise.allSettled(work);
   if (CancellationScope.current().consideredCancelled) {
     const cancelled = ends.find((end) => end.status === 'rejected' && isCancellation(end.reason));
@@ -56,8 +58,10 @@ export async function throwBroken(
     const { type, ...facts } = failureFacts(end.reason);
     return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, ...facts }];
   });
-  if (first.length + failures.length > 0)
-    throw new GangBroken([...first, ...failures], gang.from?.iteration ?? 0, foundAt);
+  // A rank that ended well may have come further than those that failed: a training of which only one node reports iterations.
+  const done = ends.map((end) => (end.status === 'fulfilled' && end.value ? end.value.iteration : 0));
+  const reached = Math.max(gang.from?.iteration ?? 0, heardIteration, ...done);
+  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], reached, foundAt);
 }
 
 export function hostOf(gang: Generation, nodeRank: number): string {

@@ -49,10 +49,10 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
     gang.view.show({ phase: 'stopping' });
     if (isEcho(failureFacts(error).type)) await rootOrLate(ranks);
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
-    await stopAll(gang);
+    const heardIteration = await stopAll(gang);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first.
-    await throwBroken(gang, ranks, { first: commitFailure, foundAt });
+    await throwBroken(gang, ranks, { first: commitFailure, foundAt, heardIteration });
   }
 }
 
@@ -125,15 +125,19 @@ function hearEnd({ view, input }: Generation, host: string, nodeRank: number, en
   );
 }
 
-/** On every host, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. */
-async function stopAll(gang: Generation): Promise<void> {
+/**
+ * On every host, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. Returns the
+ * furthest iteration that any of them tells of: a rank that is stopped here does not get to say so itself.
+ */
+async function stopAll(gang: Generation): Promise<number> {
   const { runId, cluster } = gang.input;
   const { generation } = gang;
-  await CancellationScope.nonCancellable(() =>
+  const ends = await CancellationScope.nonCancellable(() =>
     Promise.allSettled(
       gang.leases.map(({ host }, nodeRank) =>
         onIo(cluster, host.name, `stop g${String(generation)}`, STOP).stopTrainer({ runId, generation, nodeRank }),
       ),
     ),
   );
+  return Math.max(0, ...ends.map((end) => (end.status === 'fulfilled' ? (end.value.iteration ?? 0) : 0)));
 }

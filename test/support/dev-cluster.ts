@@ -119,8 +119,8 @@ export class DevCluster {
   }
 
   /** What a user does whose `anneal dev` was killed: the same command again. */
-  startDevAgain(): void {
-    if (!hasEnded(this.#dev)) throw new Error('"anneal dev" still runs.');
+  async startDevAgain(): Promise<void> {
+    if (!hasEnded(this.#dev)) await once(this.#dev, 'exit', { signal: AbortSignal.timeout(STOP_LIMIT_MS) });
     this.#dev = this.#start();
   }
 

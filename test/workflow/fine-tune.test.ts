@@ -124,6 +124,21 @@ describe('a gang', () => {
     ]);
   });
 
+  test('counts what is lost up to where any node came, also one that ended well', async () => {
+    const fake = await start({
+      trainRank: (input, _host, one) => {
+        const { generation, nodeRank } = input;
+        if (nodeRank === 0) one.save(input, generation === 1 ? 10 : 30);
+        return generation === 1 && nodeRank === 0
+          ? Promise.reject(trainer('SupervisorLost'))
+          : Promise.resolve({ iteration: 30 });
+      },
+    });
+    await fake.run('ended-well');
+    const train = fake.client.workflow.getHandle(trainWorkflowId('ended-well'));
+    expect((await train.query<GangState>(QUERIES.gang)).incidents).toMatchObject([{ iterationsLost: 20 }]);
+  });
+
   test('blames the node that died, also when the node that lost it is heard first', async () => {
     const fake = await start({
       trainRank: async (input, host, one) => {

@@ -2,6 +2,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoint.js';
+import { backendFor } from '../../backends/backend.js';
 import type { IoActivities, StageInInput } from '../../contract/activities.js';
 import type { CheckpointFile, Plan } from '../../plan/plan.js';
 import { findFreePort } from '../../process/free-port.js';
@@ -16,6 +17,7 @@ import type { HostDeps } from './deps.js';
 import type { HostFence } from './fence.js';
 import { bringInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
+import { TrainerLog } from './trainer-log.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
 
 /** Beside the launch record of a generation. */
@@ -67,7 +69,7 @@ export function createStageIn(
           const place = { dir, marker: { runId, generation, nodeRank }, lockFile: hostLockFile(workRoot), graceMs: 0 };
           const report = await stopTrainer(place, signal);
           if (!report.gone) throw failure('HostDirty', `Host ${facts.name}: ${report.message}`);
-          return { stopped: report.killed.map(({ pid }) => pid) };
+          return { stopped: report.killed.map(({ pid }) => pid), iteration: await iterationOf(dir) };
         }),
       ),
   };
@@ -89,6 +91,17 @@ export function createStageIn(
       },
     });
   }
+}
+
+/** Of a trainer that has ended; one that was never staged in has none. */
+async function iterationOf(dir: string): Promise<number> {
+  if (!(await exists(join(dir, STAGED_PLAN)))) return 0;
+  const { runtime } = await readStagedPlan(dir);
+  const path = join(dir, 'trainer.log');
+  const backend = backendFor({ kind: runtime });
+  const log = new TrainerLog({ path, backend, resumeIteration: 0, reachedIteration: 0, isAdopted: false });
+  await log.end();
+  return log.iteration;
 }
 
 /** A commit whose files are not what its manifest says costs one commit, not the run. */

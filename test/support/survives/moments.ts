@@ -52,15 +52,12 @@ export const SIGHTS: Readonly<Record<Moment, Sight>> = {
     near: (scene, node) => savedNotShipped(scene, node) !== undefined,
   },
   'shipped, not committed': {
-    now: (scene) =>
-      scene
-        .sent()
-        .find(
-          (save) =>
-            between(scene, save) &&
-            nodes(scene).every((node) => scene.hasManifest(save, node)) &&
-            !scene.isCommitted(save),
-        ),
+    now: (scene) => {
+      // While the control worker stands still the training goes on: with a newer save the moment is over.
+      const save = scene.tracked();
+      const isShipped = between(scene, save) && nodes(scene).every((node) => scene.hasManifest(save, node));
+      return isShipped && !scene.isCommitted(save) ? save : undefined;
+    },
     keepers: ({ cluster }) => [cluster.pidOf('worker')],
   },
   'last iteration done': {

@@ -1,6 +1,7 @@
 /** Plays a row of the kill table on a cluster: a run is trained, somebody is killed at the moment, and what came of it is read off. */
 import { join } from 'node:path';
 import { RunFailedError, type FineTuneResult, type RunEvent, type RunHandle } from '../../../src/client/index.js';
+import { readProcess } from '../../../src/process/proc.js';
 import { monotonicSeconds, pause, poll } from '../../../src/process/wait.js';
 import type { DevCluster } from '../dev-cluster.js';
 import { forget, readPlan } from '../run-files.js';
@@ -9,11 +10,13 @@ import { smallSpec, writeDigits } from '../small-run.js';
 import { trainersOf } from '../trainers.js';
 import { until, within } from '../until.js';
 import { TrainerCount } from './one-trainer.js';
-import { lives, Scene } from './scene.js';
+import { identify, lives, Scene, type Identity } from './scene.js';
 import { strike, type Strike } from './strike.js';
 import { ITERATIONS, type Recovery, type Row } from './table.js';
 
 const LIMIT_MS = 300_000;
+/** The grace of an `anneal dev` that ends agents of a killed one, several times over. */
+const GONE_LIMIT_MS = 60_000;
 /** Runs that a row may take until its moment is caught. */
 const TRIES = 3;
 
@@ -91,11 +94,9 @@ export class Ground {
     const scene = await this.#sceneOf(row, run);
     const isOver = whetherOver(run);
     if (row.victim === 'server') await this.cluster.holdServer();
-    const struck = await strike(scene, row, isOver);
+    const struck = await strike(scene, row, isOver, (victim) => this.#aftermath(scene, row, victim));
     if (struck === undefined) return undefined;
     const next = nextIteration(scene, struck, isOver);
-    await until('the killed process is gone', LIMIT_MS, () => (lives(struck.victim) ? undefined : true));
-    if (row.victim === 'anneal dev') this.cluster.startDevAgain();
     if (row.victim === 'server') {
       await pause((row.downSeconds ?? 0) * 1000);
       await this.cluster.releaseServer();
@@ -111,6 +112,18 @@ export class Ground {
       trainersAtOnce: count.most,
       trainersStarted: count.started,
     };
+  }
+
+  /** The killed process is gone, and so is what its death ends at once; whoever restarts it by hand has done so. */
+  async #aftermath(scene: Scene, { victim, moment, node = 0 }: Row, killed: Identity): Promise<void> {
+    await gone('the killed process', killed);
+    if (victim === 'launcher' || victim === 'supervisor') await gone('the rank', scene.trainer(node).rank);
+    if (victim !== 'anneal dev') return;
+    const working = moment === 'publish half done' ? scene.working('publish', 'published') : undefined;
+    const agent = working === undefined ? undefined : identify(this.cluster.pidOf(working.host));
+    await this.cluster.startDevAgain();
+    // The one that is started again ends the agents that the killed one has left.
+    if (agent !== undefined) await gone('the agent', agent);
   }
 
   async #recoveryOf(
@@ -163,6 +176,12 @@ export class Ground {
     const spec = smallSpec({ data: this.#data, iterations });
     return this.cluster.anneal.runs.start(spec, { key: `${name}-${String(this.#runs)}` });
   }
+}
+
+/** `who` is a process, or one of a pid that was that of our process a moment ago. */
+async function gone(what: string, who: Identity | number): Promise<void> {
+  const isGone = (): boolean => (typeof who === 'number' ? readProcess(who) === undefined : !lives(who));
+  await until(`${what} is gone`, GONE_LIMIT_MS, () => isGone() || undefined);
 }
 
 /** Seconds from the kill to the first iteration that had not been reached; undefined when the run ends without one. */

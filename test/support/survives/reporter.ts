@@ -21,7 +21,7 @@ export default class TableReporter implements Reporter {
     this.#played += 1;
     if (state === 'passed') this.#survived += 1;
     line(state === 'passed' ? 'ok' : 'FAILED', [row.name, ...cellsOf(row.meta().survived)]);
-    for (const { message } of errors) say(message.replaceAll(/^/gm, '       '));
+    for (const { message, diff } of errors) say((diff ?? message).replaceAll(/^/gm, '       '));
   }
 
   onTestModuleEnd(module: TestModule): void {

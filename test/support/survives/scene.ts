@@ -57,11 +57,6 @@ export class Scene {
     return Math.max(0, ...names(join(this.trainer(node).dir, 'save')).map(iterationOf));
   }
 
-  /** Saves of the first generation of which anything is in the store. */
-  sent(): readonly number[] {
-    return names(this.#checkpoints()).map(iterationOf);
-  }
-
   /** How many of the node's files of a save are in the store. */
   partsSent(iteration: number, node: number): number {
     const mine = this.plan.gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === node);

@@ -13,7 +13,6 @@ const STEP_SECONDS = 0.001;
 const FREEZE_LIMIT_SECONDS = 2;
 
 export interface Strike {
-  readonly victim: Identity;
   /** The save or the iteration at which it was. */
   readonly at: number;
   /** The last iteration that was measured before. */
@@ -22,8 +21,16 @@ export interface Strike {
   readonly killedAt: number;
 }
 
-/** Undefined when the run went by without the moment being caught. */
-export async function strike(scene: Scene, row: Row, isOver: () => boolean): Promise<Strike | undefined> {
+/**
+ * Undefined when the run went by without the moment being caught. Whoever would end the moment stands still until `aftermath` is over,
+ * so that what the kill takes down with it cannot get its work done in the milliseconds that this needs.
+ */
+export async function strike(
+  scene: Scene,
+  row: Row,
+  isOver: () => boolean,
+  aftermath: (victim: Identity) => Promise<void>,
+): Promise<Strike | undefined> {
   const { now, keepers, near = isNow } = SIGHTS[row.moment];
   const node = row.node ?? 0;
   while (!isOver()) {
@@ -37,7 +44,9 @@ export async function strike(scene: Scene, row: Row, isOver: () => boolean): Pro
           if (at !== undefined && victim !== undefined) {
             const reached = scene.measured(1);
             process.kill(victim.pid, 'SIGKILL');
-            return { victim, at, reached, killedAt: monotonicSeconds() };
+            const killedAt = monotonicSeconds();
+            await aftermath(victim);
+            return { at, reached, killedAt };
           }
           await giveWay();
           step(held);
