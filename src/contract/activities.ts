@@ -185,9 +185,9 @@ export interface ControlActivities {
   readonly recordResumePoint: (input: RecordResumePointInput) => Promise<void>;
   readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
   readonly appendRunFacts: (input: AppendRunFactsInput) => Promise<void>;
-  /** Writes the loss record of a training that has ended; its key, or null when nothing was measured. */
+  /** Writes the loss record and the incidents of a training that has ended; the record's key, or null when nothing was measured. */
   readonly recordMetrics: (input: { readonly runId: string }) => Promise<string | null>;
-  /** Never fails: a page that is not told is behind, and no more. */
+  /** Fails only when the store takes no incident: a page that is not told is behind, and no more. */
   readonly tellRun: (input: TellRunInput) => Promise<void>;
   /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
   readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;

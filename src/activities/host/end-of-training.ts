@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExitVerdict } from '../../backends/backend.js';
 import type { TrainRankResult } from '../../contract/activities.js';
-import type { FailureType } from '../../contract/failures.js';
+import type { FailureType } from '../../plan/failures.js';
 import type { TrainerEnd } from '../../process/supervisor.js';
 import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
