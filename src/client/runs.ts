@@ -8,8 +8,15 @@ import {
   type SearchAttributePair,
   TerminatedFailure,
 } from '@temporalio/common';
-import { type FineTuneInput, type FineTuneResult, type RunState, WORKFLOW_TYPES } from '../contract/messages.js';
+import {
+  type FineTuneInput,
+  type FineTuneResult,
+  type Incident,
+  type RunState,
+  WORKFLOW_TYPES,
+} from '../contract/messages.js';
 import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contract/names.js';
+import { readIncidents } from '../records/incidents.js';
 import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
 import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
@@ -155,6 +162,11 @@ export class RunHandle {
    */
   async metrics(): Promise<RunMetrics> {
     return metricsOf(this.#client, await openStore(this.#place), this.runId);
+  }
+
+  /** What broke the run's generations, from the store: all of it, also when Temporal has forgotten the run. As `metrics` otherwise. */
+  async incidents(): Promise<readonly Incident[]> {
+    return readIncidents(await openStore(this.#place), this.runId);
   }
 
   /** What happened so far and what happens, to the end. */

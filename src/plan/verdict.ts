@@ -19,12 +19,12 @@ export function isEcho(type: string): boolean {
   return weight(type) >= EVIDENCE.indexOf('echo');
 }
 
-/** The failure that explains the others: the nearest to a cause, of two as near the earlier one, then the lower node. */
+/** Later than all that is known. */
+const UNKNOWN = Number.MAX_SAFE_INTEGER;
+
+/** The failure that explains the others: the nearest to a cause, of two as near the earlier one, then the first that is named. */
 export function rootCause(failures: readonly NodeFailure[]): NodeFailure | undefined {
-  return failures.toSorted(
-    (a, b) =>
-      weight(a.type) - weight(b.type) || (a.since ?? Infinity) - (b.since ?? Infinity) || a.nodeRank - b.nodeRank,
-  )[0];
+  return failures.toSorted((a, b) => weight(a.type) - weight(b.type) || (a.since ?? UNKNOWN) - (b.since ?? UNKNOWN))[0];
 }
 
 function weight(type: string): number {

@@ -1,8 +1,14 @@
 /** Reads what an activity failed of: the type of the contract where one was thrown, else the kind of time-out. */
-import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TimeoutFailure } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  ChildWorkflowFailure,
+  TimeoutFailure,
+} from '@temporalio/workflow';
 
 /** Types that are not in the contract's table, since no activity throws them: Temporal reports them. */
-export type ObservedFailure = 'Silent' | 'NotPickedUp' | 'TimedOut' | 'Unknown';
+export type ObservedFailure = 'Silent' | 'NotPickedUp' | 'TimedOut' | 'Stopped' | 'Unknown';
 
 export interface FailureFacts {
   /** A failure type of the contract or an `ObservedFailure`. */
@@ -10,16 +16,25 @@ export interface FailureFacts {
   readonly message: string;
   /** How far a trainer had come when it failed, or when it was last heard of. */
   readonly iteration?: number;
+  /** When the cause was there, or the trainer was last heard of: epoch milliseconds by its host's clock. */
+  readonly since?: number;
 }
 
 export function failureFacts(error: unknown): FailureFacts {
   if ((error instanceof ActivityFailure || error instanceof ChildWorkflowFailure) && error.cause !== undefined)
     return failureFacts(error.cause);
   if (error instanceof TimeoutFailure)
-    return { type: timeoutType(error), message: timeoutMessage(error), ...iterationIn(error.lastHeartbeatDetails) };
+    return { type: timeoutType(error), message: timeoutMessage(error), ...factsIn(error.lastHeartbeatDetails) };
   if (error instanceof ApplicationFailure)
-    return { type: error.type ?? 'Unknown', message: error.message, ...iterationIn(error.details?.[0]) };
+    return { type: error.type ?? 'Unknown', message: error.message, ...factsIn(error.details?.[0]) };
   return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
+}
+
+/** As `failureFacts`, of a node that was stopped because another one had failed: it says how far it had come. */
+export function stoppedFacts(error: unknown): FailureFacts {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  const details: unknown = cause instanceof CancelledFailure ? cause.details?.[0] : undefined;
+  return { type: 'Stopped', message: 'It was stopped with the gang.', ...factsIn(details) };
 }
 
 /** What ends a run or a retrain: the first sentence that a person sees must be the root, not "Child Workflow execution failed". */
@@ -30,9 +45,12 @@ export function asRoot(error: unknown): ApplicationFailure {
   return ApplicationFailure.create({ message, type, nonRetryable: true, ...cause });
 }
 
-function iterationIn(details: unknown): { readonly iteration?: number } {
-  if (details === null || typeof details !== 'object' || !('iteration' in details)) return {};
-  return typeof details.iteration === 'number' ? { iteration: details.iteration } : {};
+function factsIn(details: unknown): Pick<FailureFacts, 'iteration' | 'since'> {
+  const { iteration, at } = (details ?? {}) as { readonly iteration?: unknown; readonly at?: unknown };
+  return {
+    ...(typeof iteration === 'number' ? { iteration } : {}),
+    ...(typeof at === 'number' ? { since: at } : {}),
+  };
 }
 
 function timeoutType(error: TimeoutFailure): ObservedFailure {

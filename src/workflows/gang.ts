@@ -38,19 +38,29 @@ export class GangBroken extends Error {
   }
 }
 
-/** Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. */
+/**
+ * Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. For hosts that are `lost`
+ * nobody waits: they may never tell.
+ */
 export async function throwBroken(
   gang: Generation,
   work: readonly (Promise<TrainRankResult> | Promise<void>)[],
-  how: { readonly first?: readonly NodeFailure[]; readonly foundAt?: number; readonly heardIteration?: number } = {},
+  how: {
+    readonly first?: readonly NodeFailure[];
+    readonly lost?: ReadonlyMap<number, NodeFailure>;
+    readonly foundAt?: number;
+    readonly heardIteration?: number;
+  } = {},
 ): Promise<void> {
-  const { first = [], foundAt, heardIteration = 0 } = how;
-  const ends = await Promise.allSettled(work);
+  const { first = [], lost = new Map<number, NodeFailure>(), foundAt, heardIteration = 0 } = how;
+  const ends = await Promise.allSettled(work.map((one, nodeRank) => (lost.has(nodeRank) ? Promise.resolve() : one)));
   if (CancellationScope.current().consideredCancelled) {
     const cancelled = ends.find((end) => end.status === 'rejected' && isCancellation(end.reason));
     if (cancelled?.status === 'rejected') throw cancelled.reason;
   }
   const failures = ends.flatMap((end, nodeRank): NodeFailure[] => {
+    const told = lost.get(nodeRank);
+    if (told !== undefined) return [told];
     if (end.status === 'fulfilled') return [];
     const host = hostOf(gang, nodeRank);
     if (isCancellation(end.reason))

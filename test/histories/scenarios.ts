@@ -7,6 +7,7 @@ import {
   runWorkflowId,
   trainWorkflowId,
 } from '../../src/contract/names.js';
+import { gangHangs, hostIsLost } from './detection.js';
 import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
 
 export interface Scenario {
@@ -47,6 +48,8 @@ export const SCENARIOS: readonly Scenario[] = [
       },
     }),
   },
+  { name: 'host-is-lost', behaviour: hostIsLost },
+  { name: 'gang-hangs', behaviour: gangHangs },
   { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },
   {
     name: 'retrain-from-promoted',

@@ -66,6 +66,7 @@ export async function endOfTraining(
         `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`,
         {
           iteration: log.iteration,
+          ...(end.state === 'exited' ? { at: Date.parse(end.exit.at) } : {}),
           tail: log.lines.slice(-20),
         },
       );

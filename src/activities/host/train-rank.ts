@@ -13,6 +13,7 @@ import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import type { HostFence } from './fence.js';
+import { watchForHang } from './hang-watch.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
 import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
@@ -44,7 +45,9 @@ export function createTrainRank(deps: HostDeps, fence: HostFence): NpuActivities
       const shipper = new SaveShipper({ store, backend, gang: plan.gang, node: input, folder, metrics });
       const { resumeIteration, reachedIteration } = input;
       const path = join(dir, 'trainer.log');
-      const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted });
+      const { saveEveryIterations, iterations } = plan.gang;
+      const saves = (iteration: number): boolean => iteration % saveEveryIterations === 0 || iteration >= iterations;
+      const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted, saves });
       const logs = metrics === undefined ? [printed] : [printed, metrics];
       return observe({ deps, input, plan, backend, dir, isAdopted, log, shipper, logs, pid });
     });
@@ -117,15 +120,17 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     return endOfTraining(work, end, hurry, working.signal);
   })();
   ending.catch(() => undefined);
+  const hang = watchForHang(work, working.signal).then(() => new Promise<never>(() => undefined));
+  hang.catch(() => undefined);
   try {
-    const first = await Promise.race([ending, beats.interrupted]);
+    const first = await Promise.race([ending, beats.interrupted, hang]);
     if (typeof first === 'function') return first();
     if (first.kind === 'detach') throw detached(`Host ${deps.facts.name} lets go of the trainer: ${first.why}.`);
     // A trainer that is asked to save gets the time to ship it; one that has ended before belongs to a broken gang.
     hurry.seconds = (await readExit(dir)) === undefined ? deps.graceSeconds : LEFT_OVER_SECONDS;
     await requestStop(dir, { graceMs: deps.graceSeconds * 1000 });
     await ending;
-    throw await confirmedCancel();
+    throw await confirmedCancel(log.iteration);
   } finally {
     working.abort();
     beats.end();
@@ -146,6 +151,7 @@ function progressOf(work: RankWork): TrainProgress {
   const { deps, input, plan, log, shipper, pid } = work;
   return {
     host: deps.facts.name,
+    at: Date.now(),
     phase: log.phase,
     generation: input.generation,
     // Only the reporting node hears iterations; the others know what they have shipped.
@@ -169,13 +175,13 @@ function detached(message: string): Error {
   return failure('Detached', message);
 }
 
-async function confirmedCancel(): Promise<Error> {
+/** A stop says how far its trainer had come: the gang counts what was lost. */
+async function confirmedCancel(iteration: number): Promise<Error> {
   const { cancellationSignal } = Context.current();
   const deadline = monotonicSeconds() + CONFIRM_MS / 1000;
   while (!cancellationSignal.aborted && monotonicSeconds() < deadline) {
     Context.current().heartbeat();
     await pause(100);
   }
-  const reason: unknown = cancellationSignal.reason;
-  return reason instanceof Error ? reason : new CancelledFailure('CANCELLED');
+  return new CancelledFailure('CANCELLED', [{ iteration }]);
 }
