@@ -33,7 +33,7 @@ export function failureFacts(error: unknown): FailureFacts {
 /** As `failureFacts`, of a node that was stopped because another one had failed: it says how far it had come. */
 export function stoppedFacts(error: unknown): FailureFacts {
   const cause = error instanceof ActivityFailure ? error.cause : error;
-  const details: unknown = cause instanceof CancelledFailure ? cause.details?.[0] : undefined;
+  const details: unknown = cause instanceof CancelledFailure ? cause.details[0] : undefined;
   return { type: 'Stopped', message: 'It was stopped with the gang.', ...factsIn(details) };
 }
 

@@ -113,14 +113,17 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   const beats = beat({ client: deps.client, progress: () => progressOf(work), renew: (sent) => renewLease(dir, sent) });
   const shipping = shipWhile(work, working.signal);
   const hurry: { seconds?: number } = {};
+  const living = new AbortController();
   const ending = (async () => {
     // Without a time-out it resolves only with an end.
     const end = (await waitForExit(dir, { signal: working.signal, pollMs: LOOK_MS })) as TrainerEnd;
+    // What it has left to ship may wait for a store that is away: that is no hang.
+    living.abort();
     await log.end();
     return endOfTraining(work, end, hurry, working.signal);
   })();
   ending.catch(() => undefined);
-  const hang = watchForHang(work, working.signal).then(() => new Promise<never>(() => undefined));
+  const hang = watchForHang(work, living.signal);
   hang.catch(() => undefined);
   try {
     const first = await Promise.race([ending, beats.interrupted, hang]);
@@ -133,6 +136,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     throw await confirmedCancel(log.iteration);
   } finally {
     working.abort();
+    living.abort();
     beats.end();
     await log.end();
     await Promise.all([shipping, ...logs.map((shipment) => shipment.stop())]);

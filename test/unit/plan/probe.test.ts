@@ -4,7 +4,7 @@ import { judgeProbe, stacksSentence, suspect, type ProbeTurn, type SeenRank } fr
 
 /** `10`: node 0 has answered, node 1 has not. `+`: other hosts are heard. */
 const turn = (text: string): ProbeTurn => ({
-  answered: [...text.replace('+', '')].map((sign) => sign === '1'),
+  answered: Array.from(text.replace('+', ''), (sign) => sign === '1'),
   othersLive: text.endsWith('+'),
 });
 const turns = (text: string): readonly ProbeTurn[] => text.split(' ').map(turn);
