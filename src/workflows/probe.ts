@@ -75,7 +75,7 @@ export class Probe {
       );
       return await io.probeTrainer({ runId, generation, nodeRank, stacks });
     } catch (error) {
-      if (isCancellation(error)) throw error;
+      if (isCancellation(error) && CancellationScope.current().consideredCancelled) throw error;
       if (NO_ANSWER.includes(failureFacts(error).type)) return undefined;
       return { trainer: 'absent', ranks: [] };
     }

@@ -1,6 +1,7 @@
 /** Gangs that lose a host, or hang: what the workflow tests look at and the golden histories keep. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { TrainProgress, TrainRankInput, TrainRankResult } from '../../src/contract/activities.js';
+import { pause } from '../../src/process/wait.js';
 import type { Behaviour, FakeCluster } from '../support/fake-cluster.js';
 
 /** Beats until it is cancelled, as a trainer that lives does for its agent. */
@@ -21,11 +22,14 @@ const committed = async (fake: FakeCluster, { runId }: TrainRankInput): Promise<
   }
 };
 
+/** As a frozen agent: when it thaws, the server has given its attempt up. */
+export const answerTooLate = (): Promise<void> => pause(7_000);
+
 /** Node 0 loses its peer at iteration 17, and the peer's host answers nobody any more. */
 export function hostIsLost(): Behaviour {
   return {
     probeTrainer: async (host) => {
-      if (host === 'host-b') await Context.current().cancelled;
+      if (host === 'host-b') await answerTooLate();
       return { trainer: 'running', ranks: [] };
     },
     vacateHost: (host) =>

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { TrainerLook } from '../../src/contract/activities.js';
 import { QUERIES, type GangState, type PoolState } from '../../src/contract/messages.js';
 import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
-import { hostIsLost, gangHangs } from '../histories/detection.js';
+import { answerTooLate, hostIsLost, gangHangs } from '../histories/detection.js';
 import type { Behaviour, FakeCluster } from '../support/fake-cluster.js';
 import { freshClusters } from '../support/fresh-clusters.js';
 
@@ -59,7 +59,7 @@ test('while nobody answers no host is lost: the gang asks again until somebody d
     isHeard: () => false,
     probeTrainer: async (host) => {
       asked.set(host, (asked.get(host) ?? 0) + 1);
-      if (asked.get(host) === 1) await Context.current().cancelled;
+      if (asked.get(host) === 1) await answerTooLate();
       return running;
     },
     trainRank: (input, _host, one) => {

@@ -46,6 +46,7 @@ function progressOf({ raw }: WorkflowExecutionDescription): readonly TrainProgre
   return (raw.pendingActivities ?? []).flatMap(({ activityType, heartbeatDetails }) => {
     const payload = heartbeatDetails?.payloads?.[0];
     if (activityType?.name !== TRAIN_RANK || !payload) return [];
-    return [defaultPayloadConverter.fromPayload<TrainProgress>(payload)];
+    const said = defaultPayloadConverter.fromPayload<TrainProgress | null | undefined>(payload);
+    return said ? [said] : [];
   });
 }

@@ -16,8 +16,8 @@ const STUCK_SECONDS = 120;
 /** A failed gang's saves are worth a moment: what is complete becomes a commit, the rest is trained again. */
 export const LEFT_OVER_SECONDS = 10;
 
-const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'> | 'lost', FailureType>> = {
-  lost: 'SupervisorLost',
+const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'>, FailureType>> = {
+  'supervisor-lost': 'SupervisorLost',
   stopped: 'TrainerFailed',
   'out-of-memory': 'OutOfMemory',
   'loss-diverged': 'LossDiverged',
@@ -44,7 +44,7 @@ export async function endOfTraining(
   const { nodeRank } = input;
   const verdict =
     end.state === 'lost'
-      ? ({ kind: 'lost', message: end.message } as const)
+      ? ({ kind: 'supervisor-lost', message: end.message } as const)
       : backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const wanted = isWell ? iterations : tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
