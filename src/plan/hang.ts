@@ -1,6 +1,6 @@
 /** When a trainer that lives counts as hung: so long without progress as no healthy one of its phase needs. */
 
-/** What a trainer is at. Only node 0 hears how it starts and saves, only the reporting node hears iterations. */
+/** What a trainer is at. Only node 0 hears how it starts, only the reporting node hears iterations. */
 export type TrainerPhase = 'starting' | 'restoring' | 'first iteration' | 'training' | 'saving' | 'done';
 
 /** The spec's own limits, in seconds; what is left out has a default. */
@@ -27,11 +27,14 @@ export interface Watched {
   readonly secondsPerIteration: number | undefined;
 }
 
-/** Undefined while this node would hear nothing though all is well: another one watches then. */
+/**
+ * Only the node that hears iterations can tell a trainer that hangs from one that has nothing to say there: undefined for all others.
+ */
 export function quietLimitSeconds(
   { phase, nodeRank, isReporting, secondsPerIteration = 0 }: Watched,
   limits: HangLimits = {},
 ): number | undefined {
+  if (!isReporting) return undefined;
   const {
     startSeconds: start = SLOW_SECONDS,
     restoreSeconds: restore = SLOW_SECONDS,
@@ -39,18 +42,16 @@ export function quietLimitSeconds(
     iterationSeconds: iteration = Math.max(ITERATION_FLOOR_SECONDS, TIMES_AN_ITERATION * secondsPerIteration),
     saveSeconds: save = Math.max(SLOW_SECONDS, iteration),
   } = limits;
-  const hearsStart = nodeRank === 0;
   switch (phase) {
     case 'starting':
       // Who hears nothing before the first iteration waits for all that comes before it.
-      if (hearsStart) return start;
-      return isReporting ? start + restore + first : undefined;
+      return nodeRank === 0 ? start : start + restore + first;
     case 'restoring':
-      return hearsStart ? restore : undefined;
+      return restore;
     case 'first iteration':
-      return isReporting ? first : undefined;
+      return first;
     case 'training':
-      return isReporting ? iteration : undefined;
+      return iteration;
     case 'saving':
     case 'done':
       // The last save comes after the last iteration, and the end after that.

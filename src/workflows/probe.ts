@@ -22,6 +22,8 @@ export class Probe {
   private readonly gang: Generation;
   private readonly scope = CancellationScope.current();
   private asking: Promise<Probed> | undefined;
+  /** The last answer; of a rank that has failed by it nobody asks again. */
+  last: Probed | undefined;
 
   constructor(gang: Generation) {
     this.gang = gang;
@@ -51,12 +53,15 @@ export class Probe {
       const answered = looks.map((look) => look !== undefined);
       turns.push({ answered, othersLive: !answered.includes(true) && (await this.othersLive()) });
       const verdict = judgeProbe(turns);
-      if (verdict.kind === 'known') {
+      if (verdict.kind !== 'ask again') {
         if (turns.length > 1) view.show({ note: '' });
-        return { looks, lost: await this.lost('HostLost', verdict.lost) };
+        const lost =
+          verdict.kind === 'known'
+            ? await this.lost('HostLost', verdict.lost)
+            : await this.lost('AllSilent', [...this.gang.leases.keys()]);
+        this.last = { looks, lost };
+        return this.last;
       }
-      if (verdict.kind === 'all silent')
-        return { looks, lost: await this.lost('AllSilent', [...this.gang.leases.keys()]) };
       view.show({ note: 'no host of the gang answers: a fault between them and Temporal, which is waited out' });
       void view.tell();
       await sleep(verdict.pauseSeconds * 1000);

@@ -80,7 +80,8 @@ async function whatIsKnown(
 ): Promise<Known> {
   try {
     const hangs = first.type === 'Hung';
-    const { lost, looks } = hangs ? await probe.askWithStacks() : await probe.ask();
+    const asked = first.type === 'HostLost' || first.type === 'AllSilent' ? probe.last : undefined;
+    const { lost, looks } = asked ?? (hangs ? await probe.askWithStacks() : await probe.ask());
     if (lost.size > 0) return { ...NOTHING, lost };
     if (hangs) return { ...NOTHING, hang: [whoHangs(gang, looks, first)] };
     const hasEnded = looks.map((look) => look?.trainer === 'exited' || look?.trainer === 'lost');

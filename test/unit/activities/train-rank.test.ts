@@ -38,7 +38,9 @@ class Store extends FolderStore {
 }
 
 /** A host on which node 0 of the smallest gang is staged in; its launcher is the stand-in, or a script of the test's own. */
-async function stagedHost(script?: string, limits: HangLimits = {}) {
+async function stagedHost(script?: string, limits?: HangLimits) {
+  // Only the node that hears iterations watches for a hang.
+  const gang = limits === undefined ? plan.gang : { ...plan.gang, reportingNode: 0 };
   const root = await scratchFolder();
   const marker = { runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
   const workRoot = join(root, 'work');
@@ -48,7 +50,7 @@ async function stagedHost(script?: string, limits: HangLimits = {}) {
   const dir = trainerDir(trainersFolder(workRoot), marker);
   for (const folder of ['save', 'load']) await mkdir(join(dir, folder), { recursive: true });
   await writeFile(join(dir, 'load', 'latest_checkpointed_iteration.txt'), 'release');
-  await writeFile(join(dir, 'plan.json'), JSON.stringify({ ...plan, limits }));
+  await writeFile(join(dir, 'plan.json'), JSON.stringify({ ...plan, limits, gang }));
   const torchrun = join(root, 'torchrun');
   if (script === undefined) await copyFile(join(import.meta.dirname, '../../support/stand_in_torchrun.py'), torchrun);
   else await writeFile(torchrun, script);
