@@ -308,6 +308,7 @@ export interface ProbeTrainerInput extends GangInput {
 }
 export interface TrainerLook {
   readonly trainer: 'absent' | 'starting' | 'running' | 'exited' | 'lost';
+  /** Only with stacks. */
   readonly ranks: readonly RankLook[];
 }
 export interface RankLook {
@@ -315,8 +316,8 @@ export interface RankLook {
   readonly pid: number;
   /** Of the process, as a person says it: `running`, `sleeping`, `stopped`, `in a driver`. */
   readonly state: string;
-  /** What took its stacks, or why nothing did; left out when they were not asked for. */
-  readonly stacks?: string;
+  /** What took its stacks, or why nothing did. */
+  readonly stacks: string;
 }
 export interface StopTrainerResult {
   readonly stopped: readonly number[];

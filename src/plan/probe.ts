@@ -49,7 +49,7 @@ export interface SeenRank {
   readonly nodeRank: number;
   readonly rank: number;
   readonly state: string;
-  readonly stacks?: string;
+  readonly stacks: string;
 }
 
 /** States in which a process does nothing whatever the others do; the rest may well wait for it. */
@@ -69,7 +69,7 @@ export function stacksSentence(ranks: readonly SeenRank[]): string {
   const stuck = ranks.filter(({ state }) => STUCK.includes(state));
   const named = stuck.slice(0, NAMED).map(({ rank, state }) => `rank ${String(rank)} is ${state}`);
   const more = stuck.length > NAMED ? ` and ${String(stuck.length - NAMED)} more` : '';
-  const taken = ranks.filter(({ stacks }) => stacks !== undefined && !stacks.startsWith('none')).length;
+  const taken = ranks.filter(({ stacks }) => !stacks.startsWith('none')).length;
   const first = named.length === 0 ? '' : `${named.join(', ')}${more}. `;
   const upper = first.charAt(0).toUpperCase() + first.slice(1);
   return `${upper}Stacks of ${String(taken)} of ${String(ranks.length)} ranks are in the run's logs.`;

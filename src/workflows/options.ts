@@ -77,9 +77,9 @@ export const STOP: ActivityOptions = {
  * one may take the work up without knowing, so both limits count.
  */
 export const PROBE = {
-  scheduleToCloseTimeout: '10 seconds',
+  scheduleToCloseTimeout: '12 seconds',
   scheduleToStartTimeout: '8 seconds',
-  startToCloseTimeout: '5 seconds', // it reads two small files and /proc
+  startToCloseTimeout: '8 seconds', // it reads two small files, on a host that may have more to do than it can
   retry: { maximumAttempts: 1 },
 } as const satisfies ActivityOptions;
 

@@ -23,7 +23,7 @@ const committed = async (fake: FakeCluster, { runId }: TrainRankInput): Promise<
 };
 
 /** As a frozen agent: when it thaws, the server has given its attempt up. */
-export const answerTooLate = (): Promise<void> => pause(7_000);
+export const answerTooLate = (): Promise<void> => pause(10_000);
 
 /** Node 0 loses its peer at iteration 17, and the peer's host answers nobody any more. */
 export function hostIsLost(): Behaviour {

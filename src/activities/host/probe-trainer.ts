@@ -5,7 +5,7 @@ import { trainLogName } from '../../contract/store-keys.js';
 import { dumpStacks, rankProcesses } from '../../process/stacks.js';
 import { trainerNow } from '../../process/supervisor.js';
 import { trainerDir } from '../../process/trainer-files.js';
-import { monotonicSeconds } from '../../process/wait.js';
+import { monotonicSeconds, pause } from '../../process/wait.js';
 import { orFail } from '../fail.js';
 import { reporting } from '../progress.js';
 import type { HostDeps } from './deps.js';
@@ -14,6 +14,7 @@ import { trainersFolder } from './work-folders.js';
 
 /** Stacks are worth this much of a recovery, whatever number of ranks the host has. */
 const STACKS_SECONDS = 20;
+const SHIP_MS = 10_000;
 
 export function createProbeTrainer(deps: HostDeps): IoActivities['probeTrainer'] {
   const { facts, workRoot, store, runtimeBin, environment } = deps;
@@ -23,14 +24,13 @@ export function createProbeTrainer(deps: HostDeps): IoActivities['probeTrainer']
         const marker = { runId, generation, nodeRank };
         const dir = trainerDir(trainersFolder(workRoot), marker);
         const trainer = await trainerNow(dir);
-        const processes = trainer === 'running' ? await rankProcesses(marker) : [];
-        if (!stacks) return { trainer, ranks: processes };
+        if (!stacks) return { trainer, ranks: [] };
         const logFile = join(dir, 'trainer.log');
         const pySpy = [join(runtimeBin, 'py-spy'), 'py-spy'];
         const deadline = monotonicSeconds() + STACKS_SECONDS;
         const ranks: RankLook[] = [];
         // One after the other: each writes into the same log.
-        for (const one of processes) {
+        for (const one of await rankProcesses(marker)) {
           const isLate = monotonicSeconds() > deadline;
           const how = isLate
             ? 'none: there was no time left'
@@ -39,7 +39,7 @@ export function createProbeTrainer(deps: HostDeps): IoActivities['probeTrainer']
         }
         // The attempt that ships this log may have ended, as that of the node that found the hang has. A store that is away takes no log.
         const log = shipLog({ store, runId, log: trainLogName(generation, nodeRank), path: logFile });
-        await log.stop();
+        await Promise.race([log.stop(), pause(SHIP_MS)]);
         return { trainer, ranks };
       }),
     );
