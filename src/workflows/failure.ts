@@ -1,14 +1,8 @@
 /** Reads what an activity failed of: the type of the contract where one was thrown, else the kind of time-out. */
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  CancelledFailure,
-  ChildWorkflowFailure,
-  TimeoutFailure,
-} from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TimeoutFailure } from '@temporalio/workflow';
 
 /** Types that are not in the contract's table, since no activity throws them: Temporal reports them. */
-export type ObservedFailure = 'Silent' | 'NotPickedUp' | 'TimedOut' | 'Stopped' | 'Unknown';
+export type ObservedFailure = 'Silent' | 'NotPickedUp' | 'TimedOut' | 'Unknown';
 
 export interface FailureFacts {
   /** A failure type of the contract or an `ObservedFailure`. */
@@ -28,13 +22,6 @@ export function failureFacts(error: unknown): FailureFacts {
   if (error instanceof ApplicationFailure)
     return { type: error.type ?? 'Unknown', message: error.message, ...factsIn(error.details?.[0]) };
   return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
-}
-
-/** As `failureFacts`, of a node that was stopped because another one had failed: it says how far it had come. */
-export function stoppedFacts(error: unknown): FailureFacts {
-  const cause = error instanceof ActivityFailure ? error.cause : error;
-  const details: unknown = cause instanceof CancelledFailure ? cause.details[0] : undefined;
-  return { type: 'Stopped', message: 'It was stopped with the gang.', ...factsIn(details) };
 }
 
 /** What ends a run or a retrain: the first sentence that a person sees must be the root, not "Child Workflow execution failed". */

@@ -133,7 +133,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     hurry.seconds = (await readExit(dir)) === undefined ? deps.graceSeconds : LEFT_OVER_SECONDS;
     await requestStop(dir, { graceMs: deps.graceSeconds * 1000 });
     await ending;
-    throw await confirmedCancel(log.iteration);
+    throw await confirmedCancel();
   } finally {
     working.abort();
     living.abort();
@@ -179,13 +179,13 @@ function detached(message: string): Error {
   return failure('Detached', message);
 }
 
-/** A stop says how far its trainer had come: the gang counts what was lost. */
-async function confirmedCancel(iteration: number): Promise<Error> {
+async function confirmedCancel(): Promise<Error> {
   const { cancellationSignal } = Context.current();
   const deadline = monotonicSeconds() + CONFIRM_MS / 1000;
   while (!cancellationSignal.aborted && monotonicSeconds() < deadline) {
     Context.current().heartbeat();
     await pause(100);
   }
-  return new CancelledFailure('CANCELLED', [{ iteration }]);
+  const reason: unknown = cancellationSignal.reason;
+  return reason instanceof Error ? reason : new CancelledFailure('CANCELLED');
 }
