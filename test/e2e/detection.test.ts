@@ -16,7 +16,7 @@ import { smallSpec, writeDigits } from '../support/small-run.js';
 import { trainersOf } from '../support/trainers.js';
 import { until, within } from '../support/until.js';
 
-const ITERATIONS = 60;
+const ITERATIONS = 100;
 const LIMIT_MS = 240_000;
 
 let cluster: DevCluster;

@@ -6,9 +6,10 @@ import type { Behaviour, FakeCluster } from '../support/fake-cluster.js';
 
 /** Beats until it is cancelled, as a trainer that lives does for its agent. */
 async function trainOn({ generation }: TrainRankInput, host: string, iteration: number): Promise<TrainRankResult> {
+  const at = Date.now();
   for (;;) {
     Context.current().heartbeat({
-      ...{ host, at: Date.now(), phase: 'training', generation, iteration, iterations: 30 },
+      ...{ host, at, phase: 'training', generation, iteration, iterations: 30 },
       ...{ quietSeconds: 0, shippedIteration: 0 },
     } satisfies TrainProgress);
     await Context.current().sleep(100);
@@ -27,13 +28,15 @@ export const answerTooLate = (): Promise<void> => pause(10_000);
 
 /** Node 0 loses its peer at iteration 17, and the peer's host answers nobody any more. */
 export function hostIsLost(): Behaviour {
+  let isGone = false;
   return {
     probeTrainer: async (host) => {
+      isGone = true;
       if (host === 'host-b') await answerTooLate();
       return { trainer: 'running', ranks: [] };
     },
     vacateHost: (host) =>
-      host === 'host-b'
+      host === 'host-b' && isGone
         ? Promise.reject(ApplicationFailure.nonRetryable('It is away.', 'HostDirty'))
         : Promise.resolve(),
     trainRank: async (input, host, fake) => {
