@@ -6,7 +6,7 @@
 export const hashWorkerSource = `'use strict';
 const { parentPort } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
-const { closeSync, fchmodSync, fstatSync, fsync, openSync, readSync, renameSync, rmSync, writeFileSync } = require('node:fs');
+const { closeSync, fchmodSync, fstatSync, fsync, openSync, readSync, renameSync, unlinkSync, writeFileSync } = require('node:fs');
 
 const sliceBytes = 4 * 1024 * 1024;
 const buffer = Buffer.allocUnsafe(1024 * 1024);
@@ -75,6 +75,17 @@ function load({ id, path, bytes }) {
   if (fd !== undefined) closeSync(fd);
 }
 
+// What another attempt has left there is in the way, and rarely there.
+function openNew(path, mode) {
+  try {
+    return openSync(path, 'wx', mode);
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+    unlinkSync(path);
+    return openSync(path, 'wx', mode);
+  }
+}
+
 // A small file at once. Only the wait for the disk leaves the thread to others.
 function store({ id, bytes, sha256, mode, part, path }) {
   const found = createHash('sha256').update(bytes).digest('hex');
@@ -85,8 +96,7 @@ function store({ id, bytes, sha256, mode, part, path }) {
   if (found !== sha256) return answer();
   let fd;
   try {
-    rmSync(part, { force: true });
-    fd = openSync(part, 'wx', mode);
+    fd = openNew(part, mode);
     fchmodSync(fd, mode);
     writeFileSync(fd, bytes);
   } catch (error) {
