@@ -240,6 +240,13 @@ export interface StageInInput extends GangInput {
   /** Where training goes on from: a committed checkpoint, or the converted model at iteration 0. */
   readonly resumeFrom: { readonly iteration: number; readonly checkpoint: FileSetRef } | null;
 }
+/** Where the files came from that a node's ranks read: from what the host had of an earlier generation, or from the store. */
+export interface Restored {
+  readonly localFiles: number;
+  readonly localBytes: number;
+  readonly downloadedFiles: number;
+  readonly downloadedBytes: number;
+}
 export interface TrainRankInput extends GangInput {
   readonly fence: number;
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
@@ -300,7 +307,8 @@ export interface IoActivities {
   readonly convertModel: (input: StageInput) => Promise<StageResult>;
   readonly prepareData: (input: StageInput) => Promise<StageResult>;
   readonly publishModel: (input: StageInput) => Promise<StageResult>;
-  readonly stageIn: (input: StageInInput) => Promise<void>;
+  /** Null when this generation's trainer was launched already. */
+  readonly stageIn: (input: StageInInput) => Promise<Restored | null>;
   readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
   /** Stores the fence, then ends whatever an earlier lease has left, and proves the host empty. */

@@ -20,6 +20,8 @@ export interface Incident {
   readonly message: string;
   readonly decision: string;
   readonly iterationsLost: number;
+  /** What the next generation's hosts had themselves of what it began from, and what they downloaded; left out until it has begun. */
+  readonly restored?: { readonly localBytes: number; readonly downloadedBytes: number };
   /** From `at` to the first iteration that no generation had reached before; left out while nobody knows. */
   readonly secondsToNewIteration?: number;
 }

@@ -85,6 +85,10 @@ export interface HostRequest {
   readonly runtime: 'cpu' | 'ascend';
   /** Work that has begun goes before work that has not: a gang that lost a host does not queue again behind others. */
   readonly hasBegun: boolean;
+  /** Hosts of the gang before, which have their part of the commit on their disks. They are taken first where they are free. */
+  readonly prefer?: readonly string[];
+  /** Hosts that are suspected: they are taken only where no others are free. */
+  readonly avoid?: readonly string[];
 }
 export interface HostGrant {
   readonly owner: LeaseOwner;

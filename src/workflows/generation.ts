@@ -4,7 +4,7 @@ import type { CompleteSave } from '../contract/activities.js';
 import { onIo, watching } from './activities.js';
 import { failureFacts } from './failure.js';
 import { GangBroken, hostOf, throwBroken, type Generation } from './gang.js';
-import { withHandover, withWords } from '../contract/gang-story.js';
+import { withHandover, withRestored, withWords } from '../contract/gang-story.js';
 import { HOST_DUTY, HOST_STAGE } from './options.js';
 import { runRanks } from './ranks.js';
 
@@ -87,6 +87,8 @@ async function prepareHosts(gang: Generation): Promise<number> {
     }),
   );
   await throwBroken(gang, staged);
+  const restored = (await Promise.all(staged)).flatMap((node) => node ?? []);
+  gang.view.show(withRestored(gang.view.state, restored));
   const first = hostOf(gang, 0);
   try {
     const io = onIo(cluster, first, `rendezvous g${String(generation)}`, HOST_DUTY);

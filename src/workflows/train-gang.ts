@@ -15,6 +15,7 @@ import {
   type TrainGangInput,
   type TrainGangResult,
 } from '../contract/messages.js';
+import { seat } from '../plan/placement.js';
 import {
   foldFact,
   foldRunLog,
@@ -114,12 +115,14 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
             npusPerHost: opening.npusPerHost,
             runtime: opening.runtime,
             hasBegun: log.generation > 0,
+            prefer: log.hosts,
             onWaiting: (note) => {
               view.show({ note });
               void group(() => view.tell());
             },
           },
-          async ({ owner, leases }) => {
+          async ({ owner, leases: granted }) => {
+            const leases = seat(granted, log.hosts);
             const hosts = leases.map(({ host }) => host.name);
             view.show({ hosts, note: '' });
             await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });

@@ -347,6 +347,7 @@ export class FakeCluster {
         const iteration = resumeFrom?.iteration ?? 0;
         this.acts.push(`stage in g${String(generation)} from ${String(iteration)} ${host}`);
         await behaviour.stageIn?.(iteration, host);
+        return { localFiles: 0, localBytes: 0, downloadedFiles: 1, downloadedBytes: iteration };
       },
       openRendezvous: () => Promise.resolve({ port: 20_000 }),
       stopTrainer: ({ generation }) => {
