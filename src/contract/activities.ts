@@ -239,6 +239,8 @@ export interface StageInInput extends GangInput {
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
   /** Where training goes on from: a committed checkpoint, or the converted model at iteration 0. */
   readonly resumeFrom: { readonly iteration: number; readonly checkpoint: FileSetRef } | null;
+  /** After a loss that was no number: a commit with numbers that are not finite is damaged. */
+  readonly checkFinite: boolean;
 }
 /** Where the files came from that a node's ranks read: from what the host had of an earlier generation, or from the store. */
 export interface Restored {

@@ -2,6 +2,7 @@
  * How a gang's state takes up what is heard of it. Pure steps, each answers with the change alone: workflows take them when a save
  * or an end is reported, a watcher at each look.
  */
+import type { HostFault } from '../plan/hosts.js';
 import type { Restored, TrainProgress } from './activities.js';
 import { KEPT, type GangNews, type GangState, type GangWords, type Handover, type Incident } from './gang.js';
 
@@ -39,6 +40,17 @@ export function withRestored({ generation, incidents }: GangState, nodes: readon
     downloadedBytes: sum(({ downloadedBytes }) => downloadedBytes),
   };
   return { incidents: [...incidents.slice(0, -1), { ...last, restored }] };
+}
+
+/** What other hosts did not meet was the host's own. */
+export function withBlame({ incidents }: GangState, generation: number, { host }: HostFault): Change {
+  return {
+    incidents: incidents.map((one) =>
+      one.generation === generation
+        ? { ...one, decision: `${one.decision} Other hosts got past it: ${host} is cordoned.` }
+        : one,
+    ),
+  };
 }
 
 /** The trainers on these hosts are observed again, by an agent that says so or by the end that they came to. */

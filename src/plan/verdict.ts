@@ -1,5 +1,7 @@
 /** What a broken gang means: one root among many echoes, and whether another generation is worth its hosts. */
 
+import type { NotFinite } from './divergence.js';
+
 /** How one node of a gang ended. */
 export interface NodeFailure {
   readonly host: string;
@@ -9,6 +11,8 @@ export interface NodeFailure {
   readonly message: string;
   /** How far the node's trainer had come by its own words; left out when nobody can tell. */
   readonly iteration?: number;
+  /** Of a training whose loss became no number. */
+  readonly notFinite?: NotFinite;
 }
 
 /** A reset connection is an echo of somebody else's death; so is a rank that another's end took down, or that we stopped after it. */

@@ -1,4 +1,5 @@
 /** Reads what an activity failed of: the type of the contract where one was thrown, else the kind of time-out. */
+import type { NotFinite } from '../plan/divergence.js';
 import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TimeoutFailure } from '@temporalio/workflow';
 
 /** Types that are not in the contract's table, since no activity throws them: Temporal reports them. */
@@ -10,6 +11,7 @@ export interface FailureFacts {
   readonly message: string;
   /** How far a trainer had come when it failed, or when it was last heard of. */
   readonly iteration?: number;
+  readonly notFinite?: NotFinite;
 }
 
 export function failureFacts(error: unknown): FailureFacts {
@@ -18,7 +20,7 @@ export function failureFacts(error: unknown): FailureFacts {
   if (error instanceof TimeoutFailure)
     return { type: timeoutType(error), message: timeoutMessage(error), ...iterationIn(error.lastHeartbeatDetails) };
   if (error instanceof ApplicationFailure)
-    return { type: error.type ?? 'Unknown', message: error.message, ...iterationIn(error.details?.[0]) };
+    return { type: error.type ?? 'Unknown', message: error.message, ...wordsIn(error.details?.[0]) };
   return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
 }
 
@@ -33,6 +35,12 @@ export function asRoot(error: unknown): ApplicationFailure {
 function iterationIn(details: unknown): { readonly iteration?: number } {
   if (details === null || typeof details !== 'object' || !('iteration' in details)) return {};
   return typeof details.iteration === 'number' ? { iteration: details.iteration } : {};
+}
+
+function wordsIn(details: unknown): Pick<FailureFacts, 'iteration' | 'notFinite'> {
+  if (details === null || typeof details !== 'object' || !('notFinite' in details)) return iterationIn(details);
+  // Our own agent's words: it read them out of the trainer's log.
+  return { ...iterationIn(details), notFinite: details.notFinite as NotFinite };
 }
 
 function timeoutType(error: TimeoutFailure): ObservedFailure {

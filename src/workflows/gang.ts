@@ -17,6 +17,8 @@ export interface Generation {
   readonly from: Commit | undefined;
   /** The furthest that any generation before this one has come. */
   readonly reachedIteration: number;
+  /** What it goes on from is looked through for numbers that are not finite. */
+  readonly checkFinite: boolean;
   /** Records a save that is whole, and drops the commits that are too old by it. */
   readonly commit: (save: CompleteSave) => Promise<void>;
   readonly view: GangView;

@@ -79,11 +79,11 @@ function hear({ view, generation }: Generation, { words, workerReplaced }: Compl
 /** Every host has its verified copies and its load folder, or none starts. Returns the rendezvous port on node 0's host. */
 async function prepareHosts(gang: Generation): Promise<number> {
   const { runId, cluster, inputs } = gang.input;
-  const { generation, from } = gang;
+  const { generation, from, checkFinite } = gang;
   const resumeFrom = from === undefined ? null : { iteration: from.iteration, checkpoint: from.checkpoint };
   const staged = gang.leases.map(({ host, fence }, nodeRank) =>
     onIo(cluster, host.name, `stage in g${String(generation)}`, HOST_STAGE).stageIn({
-      ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom },
+      ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom, checkFinite },
     }),
   );
   await throwBroken(gang, staged);

@@ -1,6 +1,6 @@
 /** Everything that a node's trainer reads, verified and in place, before any trainer of the gang starts. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { iterationFolder, RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoint.js';
 import type { IoActivities, StageInInput } from '../../contract/activities.js';
 import type { CheckpointFile, Plan } from '../../plan/plan.js';
@@ -14,6 +14,7 @@ import { reporting, type Reporter } from '../progress.js';
 import { readPlan } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
 import type { HostFence } from './fence.js';
+import { checkFinite } from './finite.js';
 import { bringTrainingInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { forgetCheckpoints, olderGenerations } from './older-generations.js';
@@ -79,7 +80,10 @@ export function createStageIn(
       only: filesOf(gang.checkpointFiles, nodeRank),
       near: older.flatMap((dir) => [join(dir, 'save', name), join(dir, 'load', name)]),
     };
-    return orDamaged(() => makeLoadFolder(deps, folder, resumeFrom, wanted, reporter));
+    const origins = await orDamaged(() => makeLoadFolder(deps, folder, resumeFrom, wanted, reporter));
+    const shards = { node: input, iteration: resumeFrom.iteration, folder: join(folder, name), files: wanted.only };
+    if (input.checkFinite) await checkFinite(deps, dirname(folder), shards, reporter);
+    return origins;
   }
 
   /** The converted model at iteration 0: this node's ranks' files, and the tracker that says `release`. */

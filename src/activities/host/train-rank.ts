@@ -117,6 +117,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     return endOfTraining(work, end, hurry, working.signal);
   })();
   ending.catch(() => undefined);
+  void log.diverged.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
   try {
     const first = await Promise.race([ending, beats.interrupted]);
     if (typeof first === 'function') return first();

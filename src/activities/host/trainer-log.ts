@@ -29,6 +29,9 @@ export class TrainerLog {
   loss: number | undefined;
   /** Epoch milliseconds at which the first iteration that is new to the run was heard; of an adopted trainer only what is heard live. */
   newIterationAt: number | undefined;
+  /** Resolves when an iteration is heard whose loss is no number, and the trainer goes on: whatever it saves from then on is worth nothing. */
+  readonly diverged: Promise<void>;
+  private hasDiverged: () => void = () => undefined;
   private readonly paces: number[] = [];
   private heardAt = monotonicSeconds();
   private readonly ending = new AbortController();
@@ -36,6 +39,7 @@ export class TrainerLog {
 
   constructor({ path, backend, resumeIteration, reachedIteration, isAdopted }: TrainerLogOptions) {
     this.iteration = resumeIteration;
+    this.diverged = new Promise((resolve) => (this.hasDiverged = resolve));
     const oldBytes = isAdopted ? (statSync(path, { throwIfNoEntry: false })?.size ?? 0) : 0;
     let isKnown = false;
     this.tail = tailFile(path, {
@@ -80,6 +84,7 @@ export class TrainerLog {
         this.loss = event.loss;
         if (event.elapsedMs !== undefined) this.paces.push(event.elapsedMs);
         if (this.paces.length > PACE_ITERATIONS) this.paces.shift();
+        if (event.diverged) this.hasDiverged();
         break;
       case 'saving':
         this.phase = 'saving';

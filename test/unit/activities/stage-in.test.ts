@@ -10,6 +10,7 @@ import { trainersFolder } from '../../../src/activities/host/work-folders.js';
 import { writeRunDocuments } from '../../../src/activities/run-documents.js';
 import type { FileSetRef, Restored, StageInInput } from '../../../src/contract/activities.js';
 import { checkpointManifestName, checkpointPrefix } from '../../../src/contract/store-keys.js';
+import { inheritedEnvironment } from '../../../src/process/marker.js';
 import { trainerDir } from '../../../src/process/trainer-files.js';
 import { publishArtifact, publishFileSet, scanFolder } from '../../../src/storage/file-set.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
@@ -45,11 +46,17 @@ beforeEach(async () => {
   converted = await publishArtifact(store, join(root, 'converted'));
 });
 
-type Ask = Partial<Pick<StageInInput, 'generation' | 'nodeRank' | 'resumeFrom' | 'inputs'>>;
+type Ask = Partial<Pick<StageInInput, 'generation' | 'nodeRank' | 'resumeFrom' | 'inputs' | 'checkFinite'>>;
 
-function inputOf({ generation = 1, nodeRank = 0, resumeFrom = null, inputs = { converted } }: Ask): StageInInput {
+function inputOf({
+  generation = 1,
+  nodeRank = 0,
+  resumeFrom = null,
+  inputs = { converted },
+  checkFinite = false,
+}: Ask): StageInInput {
   const owner = { workflowId: 'run/run/train', firstRunId: 'first', generation };
-  return { runId: 'run', generation, nodeRank, fence: generation, owner, inputs, resumeFrom };
+  return { runId: 'run', generation, nodeRank, fence: generation, owner, inputs, resumeFrom, checkFinite };
 }
 
 function dirOf(host: string, ask: Ask): string {
@@ -59,7 +66,8 @@ function dirOf(host: string, ask: Ask): string {
 /** As the agent of this host does; each has a work root of its own. */
 function stageIn(host: string, ask: Ask): Promise<Restored | null> {
   const workRoot = join(root, host);
-  const deps = { store, workRoot, facts: { name: host } } as unknown as HostDeps; // all that it stands on
+  const own = { runtimeBin: root, toolsHome: root, environment: inheritedEnvironment(process.env) };
+  const deps = { store, workRoot, facts: { name: host }, ...own } as unknown as HostDeps; // all that it stands on
   const activities = createStageIn(deps, new HostFence(workRoot, host));
   return new MockActivityEnvironment().run<[StageInInput], Restored | null, typeof activities.stageIn>(
     activities.stageIn,
@@ -165,6 +173,27 @@ describe('a commit of generation 1', () => {
     const [first = ''] = filesOf(1);
     await flipByte(join(dirOf('host-b', ask), 'load', FOLDER, first));
     expect(await stageIn('host-b', ask)).toMatchObject({ downloadedFiles: 1 });
+  });
+
+  test.each([
+    ['finite', null, undefined],
+    ['not finite', { file: 'f', tensor: 'model.t', bad: 2, elements: 9 }, 'CheckpointDamaged'],
+  ])('whose numbers are %s, when that is asked for', async (_, found, failure) => {
+    const python = join(root, 'python');
+    // Stands in for the tool: it answers, and leaves what it was asked.
+    await writeFile(
+      python,
+      `#!/bin/sh\nshift 3\nprintf '%s' '${JSON.stringify({ tensors: 1, found })}' > "$1"\nshift\necho "$@"\n`,
+    );
+    await chmod(python, 0o755);
+    const ask = { generation: 2, nodeRank: 1, resumeFrom, checkFinite: true };
+    const dir = dirOf('host-b', ask);
+    const ended = await stageIn('host-b', ask).catch((error: unknown) => error);
+    expect((ended as { type?: string }).type).toBe(failure);
+    if (failure !== undefined) expect(String(ended)).toContain('2 of 9 in model.t of f');
+    expect((await readFile(join(dir, 'finite.log'), 'utf8')).trim()).toBe(
+      [join(dir, 'load', FOLDER), ...filesOf(1)].join(' '),
+    );
   });
 
   test('is damaged when neither the host nor the store has it', async () => {

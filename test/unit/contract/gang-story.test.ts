@@ -6,6 +6,7 @@ import {
   isOldNews,
   joinWords,
   newGang,
+  withBlame,
   withHandover,
   withHeard,
   withIncident,
@@ -49,6 +50,12 @@ describe('words of the nodes', () => {
     expect(withRestored(gang({ incidents: after }), [node(1, 1)])).toEqual({});
     expect(withRestored(gang({ incidents: [incident(3, 1)] }), [node(1, 1)])).toEqual({});
     expect(withRestored(gang(), [node(1, 1)])).toEqual({});
+  });
+
+  test('a host that is blamed is told of the incident that it made', () => {
+    const incidents = [incident(1, 1_000), incident(2, 5_000)];
+    const { incidents: after } = withBlame(gang({ incidents }), 1, { host: 'a', failure: 'f', message: 'm' });
+    expect(after?.map(({ decision }) => decision)).toEqual(['d Other hosts got past it: a is cordoned.', 'd']);
   });
 
   test('an adopted trainer is heard, of this generation alone', () => {
