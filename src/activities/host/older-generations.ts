@@ -20,10 +20,13 @@ export async function olderGenerations(trainers: string, node: GangInput): Promi
   return (await Promise.all(folders)).flat();
 }
 
-/** Frees the disk of checkpoints that are older than what the new generation has restored. Records, reports and logs stay. */
+/**
+ * Frees the disk of checkpoints that are older than what the new generation has restored. Records, reports and logs stay. What cannot be
+ * deleted costs disk and nothing else: a late attempt that was frozen amid its copies may still write there.
+ */
 export async function forgetCheckpoints(generations: readonly string[]): Promise<void> {
   for (const dir of generations)
-    for (const name of ['save', 'load']) await rm(join(dir, name), { recursive: true, force: true });
+    for (const name of ['save', 'load']) await rm(join(dir, name), { recursive: true, force: true }).catch(() => undefined);
 }
 
 function namesIn(folder: string): Promise<readonly string[]> {
