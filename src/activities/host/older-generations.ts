@@ -26,7 +26,8 @@ export async function olderGenerations(trainers: string, node: GangInput): Promi
  */
 export async function forgetCheckpoints(generations: readonly string[]): Promise<void> {
   for (const dir of generations)
-    for (const name of ['save', 'load']) await rm(join(dir, name), { recursive: true, force: true }).catch(() => undefined);
+    for (const name of ['save', 'load'])
+      await rm(join(dir, name), { recursive: true, force: true }).catch(() => undefined);
 }
 
 function namesIn(folder: string): Promise<readonly string[]> {
