@@ -17,7 +17,6 @@ function notFinite(heard: number): ApplicationFailure {
 
 test('a run goes back before it without the host where it began, which is cordoned when others get past it', async () => {
   const fake = await start({
-    replays: true,
     trainRank: (input, _host, one) => {
       for (const iteration of input.generation === 1 ? [10, 20] : [30])
         if (input.nodeRank === 0) one.save(input, iteration);
