@@ -1,7 +1,7 @@
 /** An event of a run as a line for a person. */
 import type { RunEvent } from '../client/index.js';
 import { oneLine } from '../plan/one-line.js';
-import { duration, percent } from '../plan/numbers.js';
+import { duration, percent, restoredFrom } from '../plan/numbers.js';
 
 type Progress = Extract<RunEvent, { type: 'progress' }>;
 
@@ -27,6 +27,7 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
       return audit('*', { at: event.at + event.secondsToNewIteration * 1000, generation: event.generation }, [
         `the ${event.failure} on ${foreign(event.host)} is made good`,
         `${String(event.iterationsLost)} iterations trained again, new ones after ${duration(event.secondsToNewIteration)}`,
+        event.restored === undefined ? '' : restoredFrom(event.restored),
       ]);
     case 'handover':
       return event.isHeard
@@ -45,7 +46,9 @@ function audit(
   { at, generation }: { readonly at: number; readonly generation: number },
   parts: readonly string[],
 ): string {
-  return line(sign, 'train', [`${clock(at)} generation ${String(generation)}: ${parts.join('; ')}`]);
+  return line(sign, 'train', [
+    `${clock(at)} generation ${String(generation)}: ${parts.filter((part) => part !== '').join('; ')}`,
+  ]);
 }
 
 /** By the terminal's own clock. */

@@ -249,6 +249,15 @@ export interface StageInInput extends GangInput {
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
   /** Where training goes on from: a committed checkpoint, or the converted model at iteration 0. */
   readonly resumeFrom: { readonly iteration: number; readonly checkpoint: FileSetRef } | null;
+  /** After a loss that was no number: a commit with numbers that are not finite is damaged. */
+  readonly checkFinite: boolean;
+}
+/** Where the files came from that a node's ranks read: from what the host had of an earlier generation, or from the store. */
+export interface Restored {
+  readonly localFiles: number;
+  readonly localBytes: number;
+  readonly downloadedFiles: number;
+  readonly downloadedBytes: number;
 }
 export interface TrainRankInput extends GangInput {
   readonly fence: number;
@@ -332,7 +341,8 @@ export interface IoActivities {
   readonly convertModel: (input: StageInput) => Promise<StageResult>;
   readonly prepareData: (input: StageInput) => Promise<StageResult>;
   readonly publishModel: (input: StageInput) => Promise<StageResult>;
-  readonly stageIn: (input: StageInInput) => Promise<void>;
+  /** Null when this generation's trainer was launched already. */
+  readonly stageIn: (input: StageInInput) => Promise<Restored | null>;
   readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
   readonly probeTrainer: (input: ProbeTrainerInput) => Promise<TrainerLook>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;

@@ -2,7 +2,8 @@
  * How a gang's state takes up what is heard of it. Pure steps, each answers with the change alone: workflows take them when a save
  * or an end is reported, a watcher at each look.
  */
-import type { TrainProgress } from './activities.js';
+import type { HostFault } from '../plan/hosts.js';
+import type { Restored, TrainProgress } from './activities.js';
 import { KEPT, type GangNews, type GangState, type GangWords, type Handover, type Incident } from './gang.js';
 
 type Change = Partial<GangState>;
@@ -27,6 +28,29 @@ export function withIncident({ incidents }: GangState, incident: Incident): Chan
 
 export function withHandover({ handovers }: GangState, handover: Handover): Change {
   return { handovers: [...handovers, handover].slice(-KEPT) };
+}
+
+/** Where the nodes of this generation have what they begin from; told of the incident that made them begin again. */
+export function withRestored({ generation, incidents }: GangState, nodes: readonly Restored[]): Change {
+  const last = incidents.at(-1);
+  if (last === undefined || last.restored !== undefined || last.generation >= generation) return {};
+  const sum = (bytes: (node: Restored) => number): number => nodes.reduce((total, node) => total + bytes(node), 0);
+  const restored = {
+    localBytes: sum(({ localBytes }) => localBytes),
+    downloadedBytes: sum(({ downloadedBytes }) => downloadedBytes),
+  };
+  return { incidents: [...incidents.slice(0, -1), { ...last, restored }] };
+}
+
+/** What other hosts did not meet was the host's own. */
+export function withBlame({ incidents }: GangState, generation: number, { host }: HostFault): Change {
+  return {
+    incidents: incidents.map((one) =>
+      one.generation === generation
+        ? { ...one, decision: `${one.decision} Other hosts got past it: ${host} is cordoned.` }
+        : one,
+    ),
+  };
 }
 
 /** The trainers on these hosts are observed again, by an agent that says so or by the end that they came to. */

@@ -27,6 +27,8 @@ export interface Incident {
   readonly secondsToDetect?: number;
   /** From `at` to the decision: what is left of the gang has ended by then, and what was saved whole is committed. */
   readonly secondsToDecide?: number;
+  /** What the next generation's hosts had themselves of what it began from, and what they downloaded; left out until it has begun. */
+  readonly restored?: { readonly localBytes: number; readonly downloadedBytes: number };
   /** From `at` to the first iteration that no generation had reached before; left out while nobody knows. */
   readonly secondsToNewIteration?: number;
 }

@@ -116,6 +116,8 @@ export const SIGNALS = {
   requestHosts: 'requestHosts',
   /** gang -> pool: [HostRelease] */
   releaseHosts: 'releaseHosts',
+  /** gang -> pool: [HostBlame] */
+  blameHost: 'blameHost',
   /** pool -> gang: [HostGrant] */
   hostsGranted: 'hostsGranted',
   /** pool -> gang: [string], why the request waits */

@@ -110,9 +110,11 @@ export const FAILURES = {
     actor: 'user',
     evidence: 'cause',
     gang: 'stop',
-    symptom: 'The loss, or the gradient norm, is no number any more in the last iteration that the trainer printed.',
-    engine: 'Stopped the gang. A trainer that goes on to its end amid NaNs counts as failed too.',
-    remedy: 'Lower `learningRate`, or look at the data.',
+    symptom: 'The loss, or the gradient norm, is no number any more, and it was the same again after a step back.',
+    engine:
+      'The first time it went back to the newest commit before the bad iteration in which every number is finite, and left out the host where it began, if another was free. Past the bad iteration without that host, it cordoned the host, for good and with that reason. The same again before any commit got past it ended the run: the sentence names both iterations, losses and gangs. A trainer that goes on amid NaNs is stopped.',
+    remedy:
+      'Lower `learningRate`, or look at the rows that this iteration reads. If both times were on the same hosts and you suspect one, cordon it and submit the run again.',
   },
   ChoiceRefused: {
     retryable: false,
@@ -185,7 +187,7 @@ export const FAILURES = {
     evidence: 'cause',
     gang: 'one commit back',
     symptom:
-      'The commit to go on from is damaged: a file is missing in the store or has other bytes than its manifest says, or the trainer could not load it.',
+      'The commit to go on from is damaged: a file is missing in the store or has other bytes than its manifest says, or the trainer could not load it; or, looked through after a NaN, it holds numbers that are not finite.',
     engine:
       "Wrote a `drop` for this commit into the run's log and began the next generation one commit back; from iteration 0 if it was the only one. The incident says how many iterations are trained again. Without any commit: another generation.",
     remedy: 'Check the disk of the store. The damaged files are still there.',

@@ -33,6 +33,16 @@ export function noteFault(hosts: readonly HostView[], name: string, fault: Noted
   });
 }
 
+/** Cordons a host that a run has found bad by comparison with others, until an operator has looked at it; as seldom as a quarantine. */
+export function blame(hosts: readonly HostView[], fault: HostFault, metBy: string, at: number): readonly HostView[] {
+  const byRun = hosts.filter(({ cordon }) => cordon?.metBy === metBy).length;
+  if (byRun >= QUARANTINES_PER_RUN) return hosts;
+  const cordon = { reason: `${fault.failure}: ${fault.message}`, since: at, until: null, metBy };
+  return hosts.map((host) =>
+    host.facts.name === fault.host && host.cordon?.until !== null ? { ...host, cordon } : host,
+  );
+}
+
 /** Quarantines that are over and faults older than a day are forgotten. */
 export function forgetOld(hosts: readonly HostView[], now: number): readonly HostView[] {
   return hosts.map((host) => {

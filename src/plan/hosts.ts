@@ -53,9 +53,9 @@ export interface NotedFault extends Omit<HostFault, 'host'> {
 export interface Cordon {
   readonly reason: string;
   readonly since: number;
-  /** A quarantine, set by the pool, ends by itself; an operator's cordon does not. */
+  /** A quarantine ends by itself; what an operator has set, or a run that found the host bad, does not. */
   readonly until: number | null;
-  /** The workflow whose gang met the last fault of a quarantine. */
+  /** The workflow whose gang met the fault; null when an operator has set it. */
   readonly metBy: string | null;
 }
 
@@ -85,6 +85,10 @@ export interface HostRequest {
   readonly runtime: 'cpu' | 'ascend';
   /** Work that has begun goes before work that has not: a gang that lost a host does not queue again behind others. */
   readonly hasBegun: boolean;
+  /** Hosts of the gang before, which have their part of the commit on their disks. They are taken first where they are free. */
+  readonly prefer?: readonly string[];
+  /** Hosts that are suspected: they are taken only where no others are free. */
+  readonly avoid?: readonly string[];
 }
 export interface HostGrant {
   readonly owner: LeaseOwner;
@@ -94,6 +98,12 @@ export interface HostGrant {
 export interface HostRelease {
   readonly owner: LeaseOwner;
   readonly faults: readonly HostFault[];
+}
+
+/** A gang's word that a host is bad, by comparison with others. */
+export interface HostBlame {
+  readonly metBy: string;
+  readonly fault: HostFault;
 }
 
 /** All that the pool is: it crosses every continue-as-new. */

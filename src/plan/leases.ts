@@ -2,11 +2,12 @@
  * The host pool as a pure reducer: hosts and leases. A host goes round: free, leased, vacating, free; nothing is granted that
  * was not proven empty since its last lease, and its fence number rises with each step that could meet late work.
  */
-import { forgetOld, noteFault } from './host-faults.js';
+import { blame, forgetOld, noteFault } from './host-faults.js';
 import {
   isOwnedBy,
   isSameOwner,
   type Pool,
+  type HostBlame,
   type HostFacts,
   type HostRelease,
   type HostRequest,
@@ -32,6 +33,7 @@ export type PoolEvent =
       readonly at: number;
     }
   | { readonly event: 'cordoned'; readonly host: string; readonly reason: string; readonly at: number }
+  | { readonly event: 'blamed'; readonly blame: HostBlame; readonly at: number }
   | { readonly event: 'uncordoned'; readonly host: string }
   | { readonly event: 'time passed'; readonly at: number };
 
@@ -58,6 +60,8 @@ export function reducePool(pool: Pool, event: PoolEvent): Pool {
           ? { ...host, cordon: { reason: event.reason, since: event.at, until: null, metBy: null } }
           : host,
       );
+    case 'blamed':
+      return { ...pool, hosts: blame(pool.hosts, event.blame.fault, event.blame.metBy, event.at) };
     case 'uncordoned':
       return mapHosts(pool, (host) => (host.facts.name === event.host ? { ...host, cordon: null, faults: [] } : host));
     case 'time passed':

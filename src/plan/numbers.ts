@@ -14,6 +14,25 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
+/** Bytes as disks are sold: `312 B`, `4.2 MB`. */
+export function bytes(count: number): string {
+  if (count < 1000) return `${String(count)} B`;
+  const [unit, size] = (
+    [
+      ['kB', 1e3],
+      ['MB', 1e6],
+      ['GB', 1e9],
+      ['TB', 1e12],
+    ] as const
+  ).findLast(([, one]) => count >= one) ?? ['kB', 1e3];
+  return `${(count / size).toFixed(1)} ${unit}`;
+}
+
+/** What a restore has saved and what it has cost. */
+export function restoredFrom(restored: { readonly localBytes: number; readonly downloadedBytes: number }): string {
+  return `restored ${bytes(restored.localBytes)} from the hosts' own copies and ${bytes(restored.downloadedBytes)} from the store`;
+}
+
 /** A moment in epoch milliseconds, in UTC: `2026-11-25 18:38:49`. */
 export function utcTime(epochMs: number): string {
   return new Date(epochMs).toISOString().slice(0, 19).replace('T', ' ');

@@ -1,15 +1,38 @@
 /** Which hosts a gang gets: live, free, of the right runtime and with enough NPUs; or the reason why it must wait. */
-import { hostStatus, type HostRequest, type HostView } from './hosts.js';
+import { hostStatus, type HostRequest, type HostView, type Lease } from './hosts.js';
 
 export type Placement = { readonly hosts: readonly string[] } | { readonly reason: string };
-type Wish = Pick<HostRequest, 'hosts' | 'npusPerHost' | 'runtime'>;
+type Wish = Pick<HostRequest, 'hosts' | 'npusPerHost' | 'runtime' | 'prefer' | 'avoid'>;
 
-/** Names in the order of node ranks: by name, so that a gang that comes back gets the same hosts in the same order. */
+/** Names, those first that are wished for and those last that are not, else by name: a gang that comes back gets the same hosts. */
 export function place(hosts: readonly HostView[], wish: Wish): Placement {
   const fitting = hosts.filter((host) => fits(host, wish));
   const free = usable(fitting, wish).filter((host) => host.live && host.owner === null && host.vacating === null);
-  if (free.length >= wish.hosts) return { hosts: free.slice(0, wish.hosts).map(({ facts }) => facts.name) };
+  if (free.length >= wish.hosts)
+    return {
+      hosts: free
+        .sort(byWish(wish))
+        .slice(0, wish.hosts)
+        .map(({ facts }) => facts.name),
+    };
   return { reason: `Waits for ${wanted(wish)}: ${countByState(fitting)}.` };
+}
+
+/** The pool keeps its hosts by name, and sorting keeps the order of what is equally wished for. */
+function byWish({ prefer = [], avoid = [] }: Wish): (a: HostView, b: HostView) => number {
+  const rank = ({ facts }: HostView): number =>
+    Number(avoid.includes(facts.name)) * 2 - Number(prefer.includes(facts.name));
+  return (a, b) => rank(a) - rank(b);
+}
+
+/**
+ * Leases by node rank. Who was in the gang before keeps its node, since it has that node's part of the commit on its disk; the others
+ * take the places that are left, by name.
+ */
+export function seat(leases: readonly Lease[], before: readonly string[]): readonly Lease[] {
+  const staying = leases.map((_, nodeRank) => leases.find(({ host }) => host.name === before[nodeRank]));
+  const others = leases.filter((lease) => !staying.includes(lease));
+  return staying.flatMap((lease) => lease ?? others.shift() ?? []);
 }
 
 /**

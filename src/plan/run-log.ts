@@ -43,11 +43,13 @@ export interface RunLog {
   readonly nextNumber: number;
   /** The highest generation that was opened; 0 before the first. */
   readonly generation: number;
+  /** Its hosts, by node rank. */
+  readonly hosts: readonly string[];
   /** Commits that may be read, oldest first. */
   readonly commits: readonly Commit[];
 }
 
-export const EMPTY_RUN_LOG: RunLog = { nextNumber: 1, generation: 0, commits: [] };
+export const EMPTY_RUN_LOG: RunLog = { nextNumber: 1, generation: 0, hosts: [], commits: [] };
 
 /**
  * Adds one fact. A roll-back makes iterations return: a commit of a later generation at or below an earlier one's
@@ -57,7 +59,8 @@ export function foldFact(log: RunLog, fact: RunFact): RunLog {
   const nextNumber = log.nextNumber + 1;
   switch (fact.fact) {
     case 'open':
-      return { ...log, nextNumber, generation: Math.max(log.generation, fact.generation) };
+      if (fact.generation < log.generation) return { ...log, nextNumber };
+      return { ...log, nextNumber, generation: fact.generation, hosts: fact.hosts };
     case 'commit': {
       const { generation, iteration, checkpoint } = fact;
       return { ...log, nextNumber, commits: [...log.commits, { generation, iteration, checkpoint }] };

@@ -1,4 +1,5 @@
 /** What a broken gang means: one root among many echoes, and whether another generation is worth its hosts. */
+import type { NotFinite } from './divergence.js';
 import { EVIDENCE, gangClass } from './failures.js';
 
 /** How one node of a gang ended. */
@@ -12,6 +13,8 @@ export interface NodeFailure {
   readonly iteration?: number;
   /** When the cause was there, epoch milliseconds by the host's clock; left out when nobody can tell. */
   readonly since?: number;
+  /** Of a training whose loss became no number. */
+  readonly notFinite?: NotFinite;
 }
 
 /** A reset connection is an echo of somebody else's death; so is a rank that another's end took down, or that we stopped after it. */

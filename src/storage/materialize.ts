@@ -2,6 +2,7 @@
 import { lstat, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { allLocal, bringFiles, type BringOptions, type Origins } from './bring-files.js';
 import { ensureFolder, orUndefined, replaceFile, syncFolder, walkFiles } from './disk.js';
 import { StoreError, isErrno, storeErrorOf } from './errors.js';
 import { digestOf, sha256File } from './hashing.js';
@@ -9,10 +10,8 @@ import { ManifestShape, parallelFiles, readManifest } from './manifest.js';
 import type { FileSet, FileSetRef, SetFile } from './manifest.js';
 import type { ObjectStore } from './object-store.js';
 import { runParallel } from './parallel.js';
-import { setProgress } from './set-progress.js';
-import type { SetTransferOptions } from './set-progress.js';
 
-export interface MaterializeOptions extends SetTransferOptions {
+export interface MaterializeOptions extends BringOptions {
   /** Only these paths of the set (default all). A path that the set does not have is an error. */
   readonly only?: readonly string[] | undefined;
   /** `quick` (default) compares size and time of change with those noted when the copy was made, `full` hashes every file. */
@@ -24,6 +23,7 @@ export interface LocalCopy {
   readonly files: readonly SetFile[];
   /** True if the copy that was there is good and nothing was moved. */
   readonly reused: boolean;
+  readonly origins: Origins;
 }
 
 /** What lies in a copy: its whole manifest, so that it can be proven without the store, and the files that were brought. */
@@ -80,7 +80,8 @@ async function bring(
   const known = stamp?.digest === ref.digest ? stamp : undefined;
   const manifest = known?.manifest ?? (await readManifest(store, ref));
   const files = select(manifest.files, options.only, ref);
-  if (known !== undefined && (await isGood(folder, files, known, options))) return { folder, files, reused: true };
+  if (known !== undefined && (await isGood(folder, files, known, options)))
+    return { folder, files, reused: true, origins: allLocal(files) };
 
   const partial = `${folder}.partial`;
   await takeOver(folder, partial, stamp !== undefined);
@@ -88,45 +89,12 @@ async function bring(
   const kept = known?.brought ?? {};
   const keep = [...files.map((file) => file.path), ...Object.keys(kept)];
   await removeOthers(partial, new Set(keep.flatMap((path) => [path, `${path}.part`])));
-  await getFiles(store, ref, files, partial, options);
+  const origins = await bringFiles(store, ref, files, partial, options);
   const brought = { ...kept, ...(await timesOf(partial, files)) };
   await replaceFile(stampPath(folder), JSON.stringify({ format: 1, manifest, brought }));
   await rename(partial, folder);
   await syncFolder(dirname(folder));
-  return { folder, files, reused: false };
-}
-
-async function getFiles(
-  store: ObjectStore,
-  ref: FileSetRef,
-  files: readonly SetFile[],
-  folder: string,
-  options: MaterializeOptions,
-): Promise<void> {
-  const progress = setProgress(files, options.onProgress);
-  const indexed = files.map((file, index) => ({ file, index }));
-  const get = async ({ file, index }: { file: SetFile; index: number }, signal: AbortSignal): Promise<void> => {
-    const { sizeBytes, sha256 } = file;
-    const onProgress = ({ bytesDone }: { readonly bytesDone: number }): void => {
-      progress.bytes(index, bytesDone);
-    };
-    await store.getFile(`${ref.prefix}${file.path}`, join(folder, file.path), {
-      sizeBytes,
-      sha256,
-      signal,
-      onProgress,
-    });
-    progress.done(index);
-  };
-  // A file that is really called `x.part` has the name under which `x` arrives: such files come one by one when `x` is there.
-  const isPart = ({ file }: { file: SetFile }): boolean => file.path.endsWith('.part');
-  await runParallel(
-    indexed.filter((item) => !isPart(item)),
-    store.parallelFiles,
-    options.signal,
-    get,
-  );
-  await runParallel(indexed.filter(isPart), 1, options.signal, get);
+  return { folder, files, reused: false, origins };
 }
 
 /** Makes `partial` the folder to work in: a copy of ours that failed its check becomes it, unless an unfinished one is there already. */

@@ -1,4 +1,5 @@
 /** Reads what an activity failed of: the type of the contract where one was thrown, else the kind of time-out. */
+import type { NotFinite } from '../plan/divergence.js';
 import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TimeoutFailure } from '@temporalio/workflow';
 
 /** Types that are not in the contract's table, since no activity throws them: Temporal reports them. */
@@ -12,6 +13,7 @@ export interface FailureFacts {
   readonly iteration?: number;
   /** When the cause was there, or the trainer was last heard of: epoch milliseconds by its host's clock. */
   readonly since?: number;
+  readonly notFinite?: NotFinite;
 }
 
 export function failureFacts(error: unknown): FailureFacts {
@@ -32,11 +34,13 @@ export function asRoot(error: unknown): ApplicationFailure {
   return ApplicationFailure.create({ message, type, nonRetryable: true, ...cause });
 }
 
-function factsIn(details: unknown): Pick<FailureFacts, 'iteration' | 'since'> {
-  const { iteration, at } = (details ?? {}) as { readonly iteration?: unknown; readonly at?: unknown };
+function factsIn(details: unknown): Pick<FailureFacts, 'iteration' | 'since' | 'notFinite'> {
+  const { iteration, at, notFinite } = (details ?? {}) as Record<'iteration' | 'at' | 'notFinite', unknown>;
   return {
     ...(typeof iteration === 'number' ? { iteration } : {}),
     ...(typeof at === 'number' ? { since: at } : {}),
+    // Our own agent's words: it read them out of the trainer's log.
+    ...(typeof notFinite === 'object' && notFinite !== null ? { notFinite: notFinite as NotFinite } : {}),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The gang as its own page and the run's page show it: where the training is, how fast, and what happened on the way. */
 import type { GangState, Handover, Incident } from '../contract/gang.js';
-import { duration } from '../plan/numbers.js';
+import { duration, restoredFrom } from '../plan/numbers.js';
 import { bar, block, clock, harmless, names } from './page-text.js';
 
 export function gangPage(gang: GangState): string {
@@ -52,11 +52,12 @@ interface Audit {
 /** When, who, what; then what it cost and what was decided. */
 function incidentLines(incident: Incident): Audit {
   const { at, generation, host, failure, message, decision, iterationsLost } = incident;
-  const { secondsToDetect, secondsToDecide, secondsToNewIteration } = incident;
+  const { secondsToDetect, secondsToDecide, secondsToNewIteration, restored } = incident;
   const cost = [
     `${String(iterationsLost)} iterations lost`,
     ...(secondsToDetect === undefined ? [] : [`found after ${duration(secondsToDetect)}`]),
     ...(secondsToDecide === undefined ? [] : [`decided in ${duration(secondsToDecide)}`]),
+    ...(restored === undefined ? [] : [restoredFrom(restored)]),
     ...(secondsToNewIteration === undefined ? [] : [`new iterations after ${duration(secondsToNewIteration)}`]),
   ].join(', ');
   const head = `${clock(at)}  g${String(generation)}  ${harmless(host, 64)}: ${harmless(failure, 40)}`;

@@ -1,6 +1,6 @@
 /** What the parts of a generation share: the gang itself, and how it broke. */
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
-import type { CompleteSave, TrainRankResult } from '../contract/activities.js';
+import type { CompleteSave, Restored, TrainRankResult } from '../contract/activities.js';
 import type { TrainGangInput } from '../contract/messages.js';
 import type { Lease, LeaseOwner } from '../plan/hosts.js';
 import type { Commit } from '../plan/run-log.js';
@@ -17,6 +17,8 @@ export interface Generation {
   readonly from: Commit | undefined;
   /** The furthest that any generation before this one has come. */
   readonly reachedIteration: number;
+  /** What it goes on from is looked through for numbers that are not finite. */
+  readonly checkFinite: boolean;
   /** Records a save that is whole, and drops the commits that are too old by it. */
   readonly commit: (save: CompleteSave) => Promise<void>;
   readonly view: GangView;
@@ -44,7 +46,7 @@ export class GangBroken extends Error {
  */
 export async function throwBroken(
   gang: Generation,
-  work: readonly (Promise<TrainRankResult> | Promise<void>)[],
+  work: readonly (Promise<TrainRankResult> | Promise<Restored | null>)[],
   how: {
     readonly first?: readonly NodeFailure[];
     readonly lost?: ReadonlyMap<number, NodeFailure>;
@@ -69,7 +71,9 @@ export async function throwBroken(
     return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, ...facts }];
   });
   // A rank that ended well may have come further than those that failed: a training of which only one node reports iterations.
-  const done = ends.map((end) => (end.status === 'fulfilled' && end.value ? end.value.iteration : 0));
+  const done = ends.map((end) =>
+    end.status === 'fulfilled' && end.value && 'iteration' in end.value ? end.value.iteration : 0,
+  );
   const reached = Math.max(gang.from?.iteration ?? 0, heardIteration, ...done);
   if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], reached, foundAt);
 }

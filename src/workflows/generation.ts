@@ -4,7 +4,7 @@ import type { CompleteSave } from '../contract/activities.js';
 import { onIo, watching } from './activities.js';
 import { failureFacts } from './failure.js';
 import { GangBroken, hostOf, throwBroken, type Generation } from './gang.js';
-import { withHandover, withWords } from '../contract/gang-story.js';
+import { withHandover, withRestored, withWords } from '../contract/gang-story.js';
 import { HOST_DUTY, HOST_STAGE } from './options.js';
 import { runRanks } from './ranks.js';
 
@@ -79,14 +79,16 @@ function hear({ view, generation }: Generation, { words, workerReplaced }: Compl
 /** Every host has its verified copies and its load folder, or none starts. Returns the rendezvous port on node 0's host. */
 async function prepareHosts(gang: Generation): Promise<number> {
   const { runId, cluster, inputs } = gang.input;
-  const { generation, from } = gang;
+  const { generation, from, checkFinite } = gang;
   const resumeFrom = from === undefined ? null : { iteration: from.iteration, checkpoint: from.checkpoint };
   const staged = gang.leases.map(({ host, fence }, nodeRank) =>
     onIo(cluster, host.name, `stage in g${String(generation)}`, HOST_STAGE).stageIn({
-      ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom },
+      ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom, checkFinite },
     }),
   );
   await throwBroken(gang, staged);
+  const restored = (await Promise.all(staged)).flatMap((node) => node ?? []);
+  gang.view.show(withRestored(gang.view.state, restored));
   const first = hostOf(gang, 0);
   try {
     const io = onIo(cluster, first, `rendezvous g${String(generation)}`, HOST_DUTY);

@@ -24,6 +24,7 @@ import {
 } from '../contract/messages.js';
 import {
   isOwnedBy,
+  type HostBlame,
   type HostFacts,
   type HostGrant,
   type HostRelease,
@@ -44,6 +45,7 @@ const cordonHost = defineUpdate<HostView, [CordonHost]>(UPDATES.cordonHost);
 const uncordonHost = defineUpdate<HostView, [string]>(UPDATES.uncordonHost);
 const requestHosts = defineSignal<[HostRequest]>(SIGNALS.requestHosts);
 const releaseHosts = defineSignal<[HostRelease]>(SIGNALS.releaseHosts);
+const blameHost = defineSignal<[HostBlame]>(SIGNALS.blameHost);
 const hostsGranted = defineSignal<[HostGrant]>(SIGNALS.hostsGranted);
 const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
 const poolQuery = defineQuery<PoolState>(QUERIES.pool);
@@ -102,6 +104,7 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
     if (pool.hosts.some((host) => isOwnedBy(host, request.owner))) askedAgain.push(request.owner);
     apply({ event: 'requested', request });
   });
+  setHandler(blameHost, (blame) => apply({ event: 'blamed', blame, at: Date.now() }));
   setHandler(releaseHosts, (release) => apply({ event: 'released', release, at: Date.now() }));
   watch().catch(unlessEnding);
 

@@ -13,6 +13,7 @@ import { SIGNALS } from '../contract/messages.js';
 import { hostFaults } from '../plan/host-faults.js';
 import {
   isSameOwner,
+  type HostBlame,
   type HostFault,
   type HostGrant,
   type HostRelease,
@@ -24,6 +25,7 @@ import { GangBroken } from './gang.js';
 const hostsGranted = defineSignal<[HostGrant]>(SIGNALS.hostsGranted);
 const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
 const requestHosts = defineSignal<[HostRequest]>(SIGNALS.requestHosts);
+const blameSignal = defineSignal<[HostBlame]>(SIGNALS.blameHost);
 const releaseHosts = defineSignal<[HostRelease]>(SIGNALS.releaseHosts);
 
 /** A pool that was terminated is begun anew by the agents within seconds, and knows nothing of those who wait: they ask again. */
@@ -65,6 +67,12 @@ export async function withHosts<Result>(
   } finally {
     await CancellationScope.nonCancellable(() => unlessGone(() => pool.signal(releaseHosts, { owner, faults })));
   }
+}
+
+/** What speaks against a host by comparison: the pool cordons it. */
+export async function blameHost(cluster: string, fault: HostFault): Promise<void> {
+  const pool = getExternalWorkflowHandle(poolWorkflowId(cluster));
+  await unlessGone(() => pool.signal(blameSignal, { metBy: workflowInfo().workflowId, fault }));
 }
 
 /** A pool that is not there now neither grants nor waits for a release: its successor hears from the hosts what they hold. */

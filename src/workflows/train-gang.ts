@@ -15,6 +15,7 @@ import {
   type TrainGangInput,
   type TrainGangResult,
 } from '../contract/messages.js';
+import { seat } from '../plan/placement.js';
 import {
   foldFact,
   foldRunLog,
@@ -28,6 +29,7 @@ import {
 import { judge, rootCause } from '../plan/verdict.js';
 import { control, onControlWorker, verifying } from './activities.js';
 import { whileDeleting } from './deletes.js';
+import { Divergences } from './divergences.js';
 import { inGroup } from './event-group.js';
 import { GangBroken } from './gang.js';
 import { GangView } from './gang-view.js';
@@ -63,10 +65,12 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     ...{ fact: 'drop', generation, iteration, reason, why },
   });
   const keep = opening.keepCheckpoints;
+  const divergences = new Divergences(input, view);
   const commit = async ({ iteration, checkpoint }: CompleteSave, generation: number): Promise<void> => {
     const fact: RunFact = { fact: 'commit', generation, iteration, checkpoint };
     const old = tooOld(foldFact(log, fact), keep);
     await append(fact, ...old.map((one) => dropOf(one, 'too old', `Only the last ${String(keep)} are kept.`)));
+    await divergences.committed(iteration, log.hosts);
   };
   let incidents = 0;
   const remember = async (incident: Incident): Promise<void> => {
@@ -114,12 +118,15 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
             npusPerHost: opening.npusPerHost,
             runtime: opening.runtime,
             hasBegun: log.generation > 0,
+            prefer: log.hosts,
+            avoid: divergences.suspects,
             onWaiting: (note) => {
               view.show({ note });
               void group(() => view.tell());
             },
           },
-          async ({ owner, leases }) => {
+          async ({ owner, leases: granted }) => {
+            const leases = seat(granted, log.hosts);
             const hosts = leases.map(({ host }) => host.name);
             view.show({ hosts, note: '' });
             await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
@@ -129,6 +136,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
             ]);
             await runGeneration({
               ...{ input, generation, owner, leases, from, reachedIteration, view },
+              checkFinite: divergences.isOpen,
               commit: (save) => commit(save, generation),
             });
           },
@@ -141,16 +149,21 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
       const gained = (lastCommit(log)?.iteration ?? 0) > (from?.iteration ?? 0);
       const back =
         gained || from === undefined ? undefined : { from: from.iteration, to: log.commits.at(-2)?.iteration ?? 0 };
-      const verdict = judge(root, gained ? 0 : restartsWithoutProgress + 1, back);
-      // Bounded: every step back drops a commit, and there are finitely many. It says nothing of hosts, so it is no restart.
-      if (verdict.decision === 'one commit back' && from !== undefined)
+      const verdict =
+        divergences.judge(root, log, error.reachedIteration) ??
+        judge(root, gained ? 0 : restartsWithoutProgress + 1, back);
+      // Bounded: every step back drops a commit, and there are finitely many; or it is paid for by progress. It is no restart.
+      if (verdict.decision === 'before the bad iteration')
+        for (const one of verdict.drop) await append(dropOf(one, 'damaged', root.message));
+      else if (verdict.decision === 'one commit back' && from !== undefined)
         await append(dropOf(from, 'damaged', root.message));
       else restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
       reachedIteration = Math.max(reachedIteration, error.reachedIteration);
       // Of an echo alone, or a host that nobody heard, the first of all is as near as anybody can tell.
       const since = root.since ?? Math.min(...error.failures.flatMap((one) => one.since ?? []));
       await remember({
-        ...{ at: error.foundAt, generation, host: root.host, failure: root.type, message: root.message },
+        ...{ at: error.foundAt, generation, host: divergences.suspects[0] ?? root.host, failure: root.type },
+        message: root.message,
         ...(since <= error.foundAt ? { secondsToDetect: (error.foundAt - since) / 1000 } : {}),
         secondsToDecide: (Date.now() - error.foundAt) / 1000,
         decision: verdict.why,

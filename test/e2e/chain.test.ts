@@ -118,7 +118,7 @@ describe('a first run', () => {
       const values = {
         ...{ work, load: join(work, 'load'), save: join(work, 'save'), trainerHome: TRAINER_HOME },
         ...{ masterAddress, masterPort: String(masterPort), nodeRank: String(nodeRank) },
-        ...{ dataset: cached(inputs.dataset), baseModel: cached(inputs.model) },
+        ...{ dataset: cached(inputs.dataset), baseModel: `${cached(inputs.model)}-tokenizer` },
       };
       const planned = launch!.args.map((argument) => fillArgument(argument, values));
       const [interpreter, ...command] = commands[nodeRank]!;

@@ -103,6 +103,8 @@ test.each<{ what: string; keep: number; damages: readonly Damage[]; then: number
   const run = await rig.train(runId, { iterations: ITERATIONS, every: EVERY, keep: row.keep });
   await commitAt(runId, 10, 20, 30);
   for (const [iteration, name, act] of row.damages) await act(fileOf(runId, iteration, name));
+  // A survivor would go on from what it has itself, and never see the damage.
+  for (const { dir } of await rig.nodes(runId)) await rm(join(dir, 'save', 'iter_0000030'), { recursive: true });
   // Five iterations more, which the death of a rank costs; then a new generation finds what there is.
   await rig.hold(35);
   const nodes = await rig.nodes(runId);

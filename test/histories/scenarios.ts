@@ -50,6 +50,20 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   { name: 'host-is-lost', behaviour: hostIsLost },
   { name: 'gang-hangs', behaviour: gangHangs },
+  {
+    name: 'host-makes-nan',
+    behaviour: () => ({
+      trainRank: (input, _host, fake) => {
+        for (const iteration of input.generation === 1 ? [10, 20] : [30])
+          if (input.nodeRank === 0) fake.save(input, iteration);
+        if (input.generation > 1) return Promise.resolve({ iteration: 30 });
+        const notFinite = { iteration: 15, loss: 'nan', nodes: [0] };
+        return Promise.reject(
+          ApplicationFailure.nonRetryable('no number', 'LossDiverged', { iteration: 24, notFinite }),
+        );
+      },
+    }),
+  },
   { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },
   {
     name: 'retrain-from-promoted',

@@ -350,10 +350,12 @@ export class FakeCluster {
       convertModel: stage('convert'),
       prepareData: stage('prepare'),
       publishModel: stage('publish'),
-      stageIn: async ({ generation, resumeFrom }) => {
+      stageIn: async ({ generation, resumeFrom, checkFinite }) => {
         const iteration = resumeFrom?.iteration ?? 0;
         this.acts.push(`stage in g${String(generation)} from ${String(iteration)} ${host}`);
+        if (checkFinite) this.acts.push(`look for NaN g${String(generation)} ${host}`);
         await behaviour.stageIn?.(iteration, host);
+        return { localFiles: 0, localBytes: 0, downloadedFiles: 1, downloadedBytes: iteration };
       },
       openRendezvous: () => Promise.resolve({ port: 20_000 }),
       probeTrainer: async ({ generation, stacks }) => {

@@ -33,13 +33,14 @@ export async function startOwnAgent(
   cluster: DevCluster,
   name: string,
   runtimeBin: string,
+  trainerHome = TRAINER_HOME,
 ): Promise<() => Promise<void>> {
   const folder = join(cluster.root, name);
   await mkdir(folder, { recursive: true });
   const { address, namespace } = cluster.state;
   const config: Partial<AgentConfig> = {
     ...{ cluster: cluster.state.cluster, name, address: '127.0.0.1', npus: 1, runtime: 'cpu' },
-    ...{ workRoot: join(folder, 'work'), runtimeBin, trainerHome: TRAINER_HOME },
+    ...{ workRoot: join(folder, 'work'), runtimeBin, trainerHome },
     temporal: { address, namespace },
     store: { folder: cluster.storeFolder },
   };

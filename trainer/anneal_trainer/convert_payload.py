@@ -67,20 +67,28 @@ class _TensorUnpickler(pickle.Unpickler):
 _tensor_pickle = types.SimpleNamespace(Unpickler=_TensorUnpickler, __name__='anneal_tensor_pickle')
 
 
+def read_tensors(path: Path) -> dict[Any, Any]:
+    """Everything in a file of a checkpoint, with placeholders for what is no plain value and no tensor.
+
+    Raises ConvertError where the file is missing or cut.
+    """
+    if not path.is_file():
+        raise ConvertError(f'{path} is missing: the checkpoint is incomplete.')
+    try:
+        return torch.load(path, map_location='cpu', mmap=True, weights_only=False, pickle_module=_tensor_pickle)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConvertError(
+            f'{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}): it is cut.'
+        ) from error
+
+
 def load_payload(path: Path) -> dict[str, dict[str, Tensor]]:
     """Chunks of one rank file, `{"model": {name: tensor}}` or with virtual stages `{"model0": …, "model1": …}`.
 
     Entries that are no tensors (`_extra_state`, None) are dropped. Tensors are backed by the file: they cost memory
     only while they are read. Raises ConvertError where the file is missing, cut, or holds no model.
     """
-    if not path.is_file():
-        raise ConvertError(f'{path} is missing: the checkpoint is incomplete.')
-    try:
-        payload = torch.load(path, map_location='cpu', mmap=True, weights_only=False, pickle_module=_tensor_pickle)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ConvertError(
-            f'{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}): it is cut.'
-        ) from error
+    payload = read_tensors(path)
     found = {key: value for key, value in payload.items() if CHUNK_NAME.fullmatch(str(key)) and isinstance(value, dict)}
     if not found:
         raise ConvertError(f'{path} holds no model, only {shorten(sorted(map(str, payload)))}.')

@@ -7,6 +7,10 @@ class TrainerError(Exception):
     exit_code = 1
 
 
+class NotFiniteError(TrainerError):
+    """Loss or gradients are no numbers any more: a step would spoil the weights, and every checkpoint after it."""
+
+
 class UsageError(TrainerError):
     """A command line or a configuration that can never work (exit code 2, as argparse uses)."""
 

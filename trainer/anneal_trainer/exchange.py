@@ -12,6 +12,7 @@ from torch import Tensor
 from .config import ModelConfig
 from .data import Batches, TextBatch
 from .model import InternVL
+from .reduce import is_finite
 from .topology import Place, Topology
 
 
@@ -42,16 +43,20 @@ class Exchange:
     needs_grad_in: bool  # whether what arrives needs a gradient, so something before this stage is trained
     needs_grad_out: bool  # whether the stage after this one sends a gradient
     sends: list[tuple[dist.Work, Tensor]] = field(default_factory=list)
+    # What of this iteration was not finite first on this rank: what it `came` by, or what it `made` of finite values.
+    spoilt: str | None = None
 
     def run(self, consumed: int) -> dict[int, float]:
         """One iteration's forward and backward passes; gradients are summed in `.grad`, the loss of each own unit is
         returned by the last stage (elsewhere: empty)."""
         dp = self.place.submodel.dp
         units = range(self.place.ranks.index(self.rank), self.batches.units, dp)
+        self.spoilt = None
         flights: dict[int, _Flight] = {}
         losses: dict[int, float] = {}
         for unit in units:
             flight = self._forward(consumed, unit)
+            self._judge(flight.output, 'made')
             if self.place.stage.llm_end:
                 losses[unit] = flight.output.item()
                 self._backward(unit, flight)
@@ -90,6 +95,7 @@ class Exchange:
         elif self.needs_grad_out:
             gradient = torch.empty_like(flight.output)
             dist.recv(gradient, self._peer(1, unit), tag=2 * unit + 1)
+            self._judge(gradient, 'came')
             if flight.output.requires_grad:  # not when select_layer leaves all trained layers unused
                 flight.output.backward(gradient)
         if flight.received is not None and self.needs_grad_in:
@@ -108,7 +114,12 @@ class Exchange:
             shape = (images, vision.num_patches + 1, vision.hidden_size)
         received = torch.empty(shape)
         dist.recv(received, self._peer(-1, unit), tag=2 * unit)
+        self._judge(received, 'came')
         return received.requires_grad_(self.needs_grad_in)
+
+    def _judge(self, tensor: Tensor, how: str) -> None:
+        if self.spoilt is None and not is_finite(tensor):
+            self.spoilt = how
 
     def _send(self, tensor: Tensor, direction: int, unit: int) -> None:
         tensor = tensor.contiguous()

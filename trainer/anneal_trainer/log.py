@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,28 +46,24 @@ class Progress:
     global_batch: int
     interval: int
     losses: list[float] = field(default_factory=list)
-    nan_iterations: int = 0
     started: float = field(default_factory=perf_counter)
 
     def add(self, iteration: int, consumed: int, loss: float, grad_norm: float, next_lr: float) -> None:
         """Count one iteration; print when the interval is full. `next_lr` is the rate of the coming iteration,
         which is what Megatron prints too: it reads the rate after stepping the schedule."""
-        if math.isfinite(loss):
-            self.losses.append(loss)
-        else:
-            self.nan_iterations += 1
+        self.losses.append(loss)
         if iteration % self.interval:
             return
         elapsed_ms = (perf_counter() - self.started) * 1000.0 / self.interval
-        loss_text = f' loss: {sum(self.losses) / len(self.losses):.6E} |' if self.losses else ''
         self.log.last(
             f' [{datetime.now():%Y-%m-%d %H:%M:%S}] iteration {iteration:8d}/{self.train_iters:8d} |'
             f' consumed samples: {consumed:12d} | elapsed time per iteration (ms): {elapsed_ms:.1f} |'
-            f' learning rate: {next_lr:.6E} | global batch size: {self.global_batch:5d} |{loss_text}'
-            f' loss scale: 1.0 | grad norm: {grad_norm:.3f} | number of skipped iterations: {0:3d} |'
-            f' number of nan iterations: {self.nan_iterations:3d} |'
+            f' learning rate: {next_lr:.6E} | global batch size: {self.global_batch:5d} |'
+            f' loss: {sum(self.losses) / len(self.losses):.6E} | loss scale: 1.0 |'
+            f' grad norm: {grad_norm:.3f} | number of skipped iterations: {0:3d} |'
+            f' number of nan iterations: {0:3d} |'
         )
-        self.losses, self.nan_iterations = [], 0
+        self.losses = []
         self.started = perf_counter()
 
 

@@ -17,12 +17,12 @@ import torch.distributed as dist
 from .arguments import parse_args
 from .config import ModelConfig
 from .data import Batches, Dataset
-from .errors import TrainerError, UsageError
+from .errors import NotFiniteError, TrainerError, UsageError
 from .exchange import Exchange
 from .log import Logger, MetricsFile, Progress, fail_line, memory_line
 from .model import InternVL, init_weights
 from .optimizer import AdamW
-from .reduce import Reducer
+from .reduce import Reducer, StepFacts
 from .runtime import join_ranks, make_repeatable
 from .schedule import LearningRate
 from .state import RunState
@@ -60,6 +60,7 @@ class Trainer:
     def __init__(self, args: argparse.Namespace, log: Logger) -> None:
         self.args, self.log, self.started = args, log, perf_counter()
         self.sigterm = False
+        self.last_loss: float | None = None
         if args.exit_signal_handler:
             signal.signal(signal.SIGTERM, self._on_sigterm)
         if args.ignored:
@@ -103,8 +104,12 @@ class Trainer:
         lr = state.schedule.value()
         state.optimizer.zero_grad()
         losses = exchange.run(state.consumed)
-        self.reducer.reduce_gradients()
-        facts = self.reducer.share(losses, self.sigterm, self._time_is_up())
+        is_own_finite = self.reducer.reduce_gradients()
+        spoilt = exchange.spoilt == 'made' if exchange.spoilt else None if is_own_finite is None else not is_own_finite
+        facts = self.reducer.share(losses, self.sigterm, self._time_is_up(), spoilt)
+        if not facts.finite:
+            raise NotFiniteError(self._not_finite(facts))
+        self.last_loss = facts.loss
         self.reducer.clip(facts.grad_norm, args.clip_grad)
         state.optimizer.step(lr)
         state.iteration += 1
@@ -121,6 +126,14 @@ class Trainer:
         if args.exit_interval and state.iteration % args.exit_interval == 0:
             return f'exiting program at iteration {state.iteration}'
         return None
+
+    def _not_finite(self, facts: StepFacts) -> str:
+        before = 'no loss before it' if self.last_loss is None else f'loss {self.last_loss:.6E} before it'
+        ranks = ', '.join(map(str, facts.spoilt_on)) or 'unknown'
+        return (
+            f'iteration {self.state.iteration + 1} is not finite: loss {facts.loss}, gradient norm {facts.grad_norm}, '
+            f'{before}, began on rank {ranks}. The weights are as before.'
+        )
 
     def _check(self) -> None:
         """Refuse batch sizes and layouts that cannot work, before anything is built."""

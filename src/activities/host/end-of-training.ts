@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { ExitVerdict } from '../../backends/backend.js';
 import type { TrainRankResult } from '../../contract/activities.js';
 import type { FailureType } from '../../plan/failures.js';
+import type { NotFinite } from '../../plan/divergence.js';
+import type { Plan } from '../../plan/plan.js';
 import type { TrainerEnd } from '../../process/supervisor.js';
 import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
@@ -60,14 +62,14 @@ export async function endOfTraining(
   }
   return () => {
     if (verdict.kind !== 'completed' && verdict.kind !== 'left')
-      // What we stopped after another node's end is never the cause of that end.
       throw failure(
-        end.state === 'exited' && end.exit.reason === 'stopped' ? 'StaleGeneration' : FAILURE_OF[verdict.kind],
+        isStoppedEcho(end, verdict.kind) ? 'StaleGeneration' : FAILURE_OF[verdict.kind],
         `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`,
         {
           iteration: log.iteration,
           ...(end.state === 'exited' ? { at: Date.parse(end.exit.at) } : {}),
           tail: log.lines.slice(-20),
+          ...('notFinite' in verdict ? { notFinite: onNodes(verdict.notFinite, plan) } : {}),
         },
       );
     if (shipper.shippedIteration < iterations)
@@ -77,6 +79,20 @@ export async function endOfTraining(
           `for ${String(STUCK_SECONDS)} s (${String(shipper.problem)}); the last shipped is ${String(shipper.shippedIteration)}.`,
       );
     return { iteration: log.iteration, ...measured(work) };
+  };
+}
+
+/** What we stopped after another node's end is never the cause of that end; but a loss that was no number before stays one. */
+function isStoppedEcho(end: TrainerEnd, kind: string): boolean {
+  return end.state === 'exited' && end.exit.reason === 'stopped' && kind !== 'loss-diverged';
+}
+
+function onNodes({ ranks, ...said }: NonNullable<ExitVerdict['notFinite']>, { gang }: Plan): NotFinite {
+  const nodes = gang.ranks.filter(({ rank }) => ranks.includes(rank)).map(({ nodeRank }) => nodeRank);
+  return {
+    ...{ iteration: said.iteration, loss: said.loss, nodes: [...new Set(nodes)] },
+    ...(said.gradNorm === undefined ? {} : { gradNorm: said.gradNorm }),
+    ...(said.lossBefore === undefined ? {} : { lossBefore: said.lossBefore }),
   };
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { iterationFolder, TRACKER_FILE, trackerText } from '../../backends/mindspeed/checkpoint.js';
 import type { FileSetRef } from '../../contract/activities.js';
 import { replaceFile } from '../../process/trainer-files.js';
-import { materialize } from '../../storage/file-set.js';
+import { materialize, type Origins } from '../../storage/file-set.js';
 import type { Reporter } from '../progress.js';
 import type { HostDeps } from './deps.js';
 
@@ -13,21 +13,28 @@ export interface CheckpointAt {
   readonly checkpoint: FileSetRef;
 }
 
-/** `only` names the files that this node reads, relative to the iteration's folder; left out, all. The tracker comes last. */
+export interface Wanted {
+  /** The files that this node reads, relative to the iteration's folder; left out, all. */
+  readonly only?: readonly string[];
+  /** Where this host may have the iteration's folder already. */
+  readonly near?: readonly string[];
+}
+
+/** The tracker comes last. What an earlier attempt has left is hashed again: the manifest is believed, and no time of change. */
 export async function makeLoadFolder(
   { store }: HostDeps,
   folder: string,
   { iteration, checkpoint }: CheckpointAt,
-  only: readonly string[] | undefined,
+  { only, near }: Wanted,
   { say, signal }: Reporter,
-): Promise<void> {
+): Promise<Origins> {
   await mkdir(folder, { recursive: true });
-  await materialize(store, checkpoint, join(folder, iterationFolder(iteration)), {
-    only,
-    signal,
+  const { origins } = await materialize(store, checkpoint, join(folder, iterationFolder(iteration)), {
+    ...{ only, near, signal, verify: 'full' },
     onProgress: ({ bytesDone, bytesTotal }) => {
       say({ message: `restores iteration ${String(iteration)}`, done: bytesDone, total: bytesTotal });
     },
   });
   await replaceFile(join(folder, TRACKER_FILE), trackerText(iteration), { durable: true });
+  return origins;
 }

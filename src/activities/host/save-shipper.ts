@@ -80,10 +80,21 @@ export class SaveShipper {
     return saves.sort((a, b) => b - a);
   }
 
-  /** Named, and not shipped by us. What is older than a save that we have shipped is not here any more. */
+  /** To be shipped by us. Nodes ship in order. */
   private isWanted(iteration: number): boolean {
+    return iteration > this.shippedIteration && this.isNamed(iteration);
+  }
+
+  /** Every node ships it. Of those that not all have shipped yet there are few: node 0 names no more. */
+  private isNamed(iteration: number): boolean {
     const names = this.named?.get(iteration);
-    return iteration > this.shippedIteration && names?.has(savedName) === true && !isGone(names);
+    return names?.has(savedName) === true && !isGone(names);
+  }
+
+  private isWhole(names: ReadonlySet<string>): boolean {
+    return Array.from({ length: this.at.gang.hosts }, (_, rank) => nodeManifestName(rank)).every((one) =>
+      names.has(one),
+    );
   }
 
   /** What lies beside the checkpoints of this generation in the store: iteration to the names there that are ours. */
@@ -103,12 +114,11 @@ export class SaveShipper {
 
   /** The tracker proves that every rank has closed its files of the iteration; before that nobody may ship them. */
   private async nameSave(named: Map<number, Set<string>>): Promise<void> {
-    const { store, backend, gang, node, folder } = this.at;
+    const { store, backend, node, folder } = this.at;
     const tracker = backend.parseTracker(await readFile(join(folder, backend.trackerFile), 'utf8').catch(() => ''));
     if (tracker.kind !== 'iteration' || named.get(tracker.iteration)?.has(savedName) === true) return;
-    const nodes = Array.from({ length: gang.hosts }, (_, rank) => nodeManifestName(rank));
     // Nodes ship in order, so what is older than a save of all of them will never be whole.
-    const done = newest(named, (names) => nodes.every((name) => names.has(name)));
+    const done = newest(named, (names) => this.isWhole(names));
     const open = [...named].filter(([iteration, names]) => iteration > done && names.has(savedName) && !isGone(names));
     if (open.length >= OPEN_SAVES) return;
     const key = `${checkpointPrefix(node.runId, node.generation, tracker.iteration)}${savedName}`;
@@ -136,15 +146,17 @@ export class SaveShipper {
 
   /**
    * Megatron never deletes, and a store may be away for hours: what was shipped, and what was skipped, only fills the disk. The
-   * tracker names the newest save or, while that is being written, the one before; older ones are named by now or never.
+   * tracker names the newest save or, while that is being written, the one before; older ones are named by now or never. The newest
+   * save that all nodes have shipped is, or is about to be, the commit that a next generation restores: this host then has its part.
    */
   private async prune(): Promise<void> {
     const { backend, folder } = this.at;
     if (this.named === undefined) return;
     const saves = await this.savesHere();
     const [, before = 0] = saves;
+    const whole = newest(this.named, (names) => this.isWhole(names));
     for (const iteration of saves)
-      if (iteration < this.shippedIteration || (iteration < before && !this.isWanted(iteration)))
+      if (iteration < Math.max(before, this.shippedIteration) && !(iteration >= whole && this.isNamed(iteration)))
         await rm(join(folder, backend.iterationFolder(iteration)), { recursive: true, force: true });
   }
 }

@@ -1,7 +1,7 @@
 /** Everything that a node's trainer reads, verified and in place, before any trainer of the gang starts. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoint.js';
+import { dirname, join } from 'node:path';
+import { iterationFolder, RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoint.js';
 import { backendFor } from '../../backends/backend.js';
 import type { IoActivities, StageInInput } from '../../contract/activities.js';
 import type { CheckpointFile, Plan } from '../../plan/plan.js';
@@ -9,14 +9,16 @@ import { findFreePort } from '../../process/free-port.js';
 import { exists, trainerDir } from '../../process/trainer-files.js';
 import { stopTrainer } from '../../process/supervisor.js';
 import { isStoreError } from '../../storage/errors.js';
-import { materialize } from '../../storage/file-set.js';
+import { materialize, type Origins } from '../../storage/file-set.js';
 import { failure, orFail, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readPlan } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
 import type { HostFence } from './fence.js';
-import { bringInputs } from './inputs.js';
+import { checkFinite } from './finite.js';
+import { bringTrainingInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
+import { forgetCheckpoints, olderGenerations } from './older-generations.js';
 import { TrainerLog } from './trainer-log.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
 
@@ -40,22 +42,19 @@ export function createStageIn(
           await fence.open(input);
           const plan = await readPlan(store, input.runId);
           const { gang } = plan;
-          const { converted, ...read } = input.inputs;
-          await bringInputs(deps, read, reporter);
+          await bringTrainingInputs(deps, input.inputs, reporter);
           const dir = trainerDir(trainersFolder(workRoot), input);
           // An attempt that was frozen and thawed after its next one had ended well must not touch what the trainer writes.
-          if (await exists(join(dir, 'record.json'))) return;
+          if (await exists(join(dir, 'record.json'))) return null;
           // An attempt before this one may have got anywhere; nothing of this generation runs yet.
           await rm(join(dir, 'save'), { recursive: true, force: true });
           await mkdir(join(dir, 'save'), { recursive: true });
           // A trainer is launched and adopted by what lies here, also while the store is away.
           await writeFile(join(dir, STAGED_PLAN), JSON.stringify(plan));
-          const { resumeFrom } = input;
-          if (resumeFrom !== null) {
-            const only = filesOf(gang.checkpointFiles, input.nodeRank);
-            await orDamaged(() => makeLoadFolder(deps, join(dir, 'load'), resumeFrom, only, reporter));
-          } else if (converted !== undefined) await loadRelease(input, gang, join(dir, 'load'), reporter);
-          else throw failure('ArtifactCorrupt', `Run ${input.runId} has no converted model to start from.`);
+          const older = await olderGenerations(trainersFolder(workRoot), input);
+          const origins = await load({ input, gang, folder: join(dir, 'load'), older }, reporter);
+          await forgetCheckpoints(older);
+          return origins;
         }),
       ),
     // Chosen at random among ten thousand: the one before may be held by what is just ending, or be in TIME_WAIT.
@@ -74,22 +73,36 @@ export function createStageIn(
       ),
   };
 
+  /** What this node's ranks read, and no more. */
+  async function load({ input, gang, folder, older }: Loading, reporter: Reporter): Promise<Origins> {
+    const { resumeFrom, nodeRank } = input;
+    if (resumeFrom === null) return loadRelease({ input, gang, folder, older }, reporter);
+    const name = iterationFolder(resumeFrom.iteration);
+    const wanted = {
+      only: filesOf(gang.checkpointFiles, nodeRank),
+      near: older.flatMap((dir) => [join(dir, 'save', name), join(dir, 'load', name)]),
+    };
+    const origins = await orDamaged(() => makeLoadFolder(deps, folder, resumeFrom, wanted, reporter));
+    const shards = { node: input, iteration: resumeFrom.iteration, folder: join(folder, name), files: wanted.only };
+    if (input.checkFinite) await checkFinite(deps, dirname(folder), shards, reporter);
+    return origins;
+  }
+
   /** The converted model at iteration 0: this node's ranks' files, and the tracker that says `release`. */
-  async function loadRelease(
-    { inputs: { converted }, nodeRank }: StageInInput,
-    gang: Plan['gang'],
-    folder: string,
-    { say, signal }: Reporter,
-  ): Promise<void> {
-    if (converted === undefined) return;
-    const only = [TRACKER_FILE, ...filesOf(gang.releaseFiles, nodeRank).map((path) => `${RELEASE_FOLDER}/${path}`)];
-    await materialize(store, converted, folder, {
-      only,
-      signal,
+  async function loadRelease({ input, gang, folder, older }: Loading, { say, signal }: Reporter): Promise<Origins> {
+    const { converted } = input.inputs;
+    if (converted === undefined)
+      throw failure('ArtifactCorrupt', `Run ${input.runId} has no converted model to start from.`);
+    const files = filesOf(gang.releaseFiles, input.nodeRank).map((path) => `${RELEASE_FOLDER}/${path}`);
+    const { origins } = await materialize(store, converted, folder, {
+      only: [TRACKER_FILE, ...files],
+      near: older.map((dir) => join(dir, 'load')),
+      ...{ signal, verify: 'full' },
       onProgress: ({ bytesDone, bytesTotal }) => {
         say({ message: 'brings the converted model', done: bytesDone, total: bytesTotal });
       },
     });
+    return origins;
   }
 }
 
@@ -105,10 +118,18 @@ async function iterationOf(dir: string): Promise<number> {
   return log.iteration;
 }
 
+interface Loading {
+  readonly input: StageInInput;
+  readonly gang: Plan['gang'];
+  readonly folder: string;
+  /** Folders of earlier generations on this host. */
+  readonly older: readonly string[];
+}
+
 /** A commit whose files are not what its manifest says costs one commit, not the run. */
-async function orDamaged(restore: () => Promise<void>): Promise<void> {
+async function orDamaged<Result>(restore: () => Promise<Result>): Promise<Result> {
   try {
-    await restore();
+    return await restore();
   } catch (error) {
     if (isStoreError(error, 'NotFound') || isStoreError(error, 'DigestMismatch'))
       throw failure('CheckpointDamaged', error.message, undefined, error);

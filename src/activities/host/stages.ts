@@ -117,7 +117,7 @@ export function createStages(
     if (!Number.isInteger(iteration))
       throw failure('CheckpointPartial', `${inputs.checkpoint.prefix} is not the folder of an iteration.`);
     const folder = `${stageFolder(workRoot, runId, stage)}-trained`;
-    await makeLoadFolder(deps, folder, { iteration, checkpoint: inputs.checkpoint }, undefined, reporter);
+    await makeLoadFolder(deps, folder, { iteration, checkpoint: inputs.checkpoint }, {}, reporter);
     return { trained: folder };
   }
 }

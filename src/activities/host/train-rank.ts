@@ -20,7 +20,7 @@ import { SaveShipper } from './save-shipper.js';
 import { readStagedPlan } from './stage-in.js';
 import { fillCommand, writePlannedFiles } from './stage-command.js';
 import { LOOK_MS, TrainerLog } from './trainer-log.js';
-import { cacheFolder, hostLockFile, trainersFolder } from './work-folders.js';
+import { cacheFolder, hostLockFile, tokenizerFolder, trainersFolder } from './work-folders.js';
 
 /** How long the SDK may take to confirm a cancel that a beat has already told us of; without it the server refuses our word. */
 const CONFIRM_MS = 10_000;
@@ -84,7 +84,7 @@ async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, 
     masterPort: String(input.masterPort),
     nodeRank: String(nodeRank),
     dataset: cacheFolder(deps.workRoot, input.inputs.dataset?.digest ?? ''),
-    baseModel: cacheFolder(deps.workRoot, input.inputs.model?.digest ?? ''),
+    baseModel: tokenizerFolder(deps.workRoot, input.inputs.model?.digest ?? ''),
   };
   await writePlannedFiles(plan.stages.train, values, dir);
   await renewLease(dir, monotonicSeconds());
@@ -125,6 +125,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   ending.catch(() => undefined);
   const hang = watchForHang(work, living.signal);
   hang.catch(() => undefined);
+  void log.diverged.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
   try {
     const first = await Promise.race([ending, beats.interrupted, hang]);
     if (typeof first === 'function') return first();

@@ -34,6 +34,9 @@ export class TrainerLog {
   /** Epoch milliseconds at which the first iteration that is new to the run was heard; of an adopted trainer only what is heard live. */
   newIterationAt: number | undefined;
   private readonly saves: TrainerLogOptions['saves'];
+  /** Resolves when an iteration is heard whose loss is no number, and the trainer goes on: whatever it saves from then on is worth nothing. */
+  readonly diverged: Promise<void>;
+  private hasDiverged: () => void = () => undefined;
   private readonly paces: number[] = [];
   private heardAt = monotonicSeconds();
   private readonly ending = new AbortController();
@@ -42,6 +45,7 @@ export class TrainerLog {
   constructor({ path, backend, resumeIteration, reachedIteration, isAdopted, saves }: TrainerLogOptions) {
     this.iteration = resumeIteration;
     this.saves = saves;
+    this.diverged = new Promise((resolve) => (this.hasDiverged = resolve));
     const oldBytes = isAdopted ? (statSync(path, { throwIfNoEntry: false })?.size ?? 0) : 0;
     let isKnown = false;
     this.tail = tailFile(path, {
@@ -88,6 +92,7 @@ export class TrainerLog {
     this.loss = event.loss;
     if (event.elapsedMs !== undefined) this.paces.push(event.elapsedMs);
     if (this.paces.length > PACE_ITERATIONS) this.paces.shift();
+    if (event.diverged) this.hasDiverged();
   }
 
   /** Undefined for what is no step of the trainer. */

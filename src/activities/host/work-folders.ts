@@ -4,6 +4,10 @@ import { join } from 'node:path';
 /** A verified copy of an artifact; read only, shared by all runs on this host. */
 export const cacheFolder = (workRoot: string, digest: string): string => join(workRoot, 'cache', digest);
 
+/** A copy of a base model without its weights; beside the whole one, which a stage may be mending meanwhile. */
+export const tokenizerFolder = (workRoot: string, digest: string): string =>
+  `${cacheFolder(workRoot, digest)}-tokenizer`;
+
 /** A stage's own folder, emptied before each attempt that cannot go on from the last. */
 export const stageFolder = (workRoot: string, runId: string, stage: string): string =>
   join(workRoot, 'runs', runId, stage);

@@ -5,12 +5,14 @@
 import type { ExitReport } from '../../process/trainer-files.js';
 import type { Tracker } from './checkpoint.js';
 import { CAUSES, isEchoLine, type ExitKind } from './failure-rules.js';
-import { parseLine } from './log.js';
+import { parseLine, type IterationEvent, type NotFiniteEvent } from './log.js';
 
 export interface ExitVerdict {
   readonly kind: ExitKind;
   /** A whole sentence for a person, with the line that decided. */
   readonly message: string;
+  /** Of `loss-diverged`, where the log tells. */
+  readonly notFinite?: Omit<NotFiniteEvent, 'kind' | 'gradNorm'> & { readonly gradNorm?: string };
 }
 
 export interface ExitEvidence {
@@ -39,13 +41,30 @@ export function classifyExit(evidence: ExitEvidence): ExitVerdict {
   );
 }
 
-/** Megatron only counts nan iterations and goes on to the end: a trainer that ends amid them has nothing to show, even if it is done. */
+/**
+ * The first iteration that is no number. Megatron only counts nan iterations and goes on to the end: a trainer that ends amid them
+ * has nothing to show, even if it is done.
+ */
 function diverged({ lines }: ExitEvidence): ExitVerdict | undefined {
-  const last = lines.map(parseLine).findLast((event) => event?.kind === 'iteration');
-  if (last?.kind !== 'iteration' || !last.diverged) return undefined;
+  const events = lines.map(parseLine);
+  const said = events.find((event) => event?.kind === 'not-finite');
+  const printed = events.filter((event) => event?.kind === 'iteration');
+  const lastGood = printed.findLastIndex((event) => !event.diverged);
+  const bad = printed[lastGood + 1];
+  const notFinite = said ?? (bad === undefined ? undefined : asPrinted(bad, printed[lastGood]));
+  if (notFinite === undefined) return undefined;
+  const message = `The loss was no longer a number at iteration ${String(notFinite.iteration)}.`;
+  return { kind: 'loss-diverged', message, notFinite };
+}
+
+function asPrinted(
+  { iteration, loss, gradNorm }: IterationEvent,
+  before: IterationEvent | undefined,
+): ExitVerdict['notFinite'] {
   return {
-    kind: 'loss-diverged',
-    message: `The loss was no longer a number at iteration ${String(last.iteration)}. Lower training.learningRate.`,
+    ...{ iteration, loss: loss === undefined ? 'nan' : String(loss), ranks: [] },
+    ...(gradNorm === undefined ? {} : { gradNorm: String(gradNorm) }),
+    ...(before?.loss === undefined ? {} : { lossBefore: String(before.loss) }),
   };
 }
 

@@ -16,11 +16,23 @@ export interface IterationEvent {
   /** Whether loss or gradient norm is no finite number. Megatron prints no loss then: it omits an average that is not above 0. */
   readonly diverged: boolean;
 }
+
+/** The last words of a rank of the `cpu` trainer: numbers as it printed them. */
+export interface NotFiniteEvent {
+  readonly kind: 'not-finite';
+  readonly iteration: number;
+  readonly loss: string;
+  readonly gradNorm: string;
+  readonly lossBefore?: string;
+  /** Ranks that made it out of finite values. */
+  readonly ranks: readonly number[];
+}
 export type TrainerPhase =
   'initialized' | 'building model' | 'model built' | 'data loaders built' | 'set up' | 'training' | 'first step';
 
 export type TrainerEvent =
   | IterationEvent
+  | NotFiniteEvent
   | { readonly kind: 'saving'; readonly iteration: number; readonly folder: string }
   | { readonly kind: 'saved'; readonly iteration: number; readonly folder: string }
   | { readonly kind: 'loaded'; readonly iteration: number; readonly folder: string }
@@ -42,7 +54,7 @@ export function parseLine(rawLine: string): TrainerEvent | undefined {
   if (rawLine.length > MAX_LINE) return undefined;
   // torchrun's --tee prefixes each line with its rank.
   const line = rawLine.trimEnd().replace(/^\[[a-z]+\d+\]:/, '');
-  for (const parse of [iteration, save, load, exit, phase, memory]) {
+  for (const parse of [iteration, save, load, exit, phase, memory, notFinite]) {
     const event = parse(line);
     if (event !== undefined) return event;
   }
@@ -75,6 +87,20 @@ function iteration(line: string): IterationEvent | undefined {
     diverged:
       (nanIterations > 0 && loss === undefined) ||
       [loss, gradNorm].some((text) => text !== undefined && /^[+-]?(nan|inf(inity)?)$/i.test(text)),
+  };
+}
+
+function notFinite(line: string): NotFiniteEvent | undefined {
+  const found =
+    /error: iteration (\d+) is not finite: loss (\S+), gradient norm (\S+), (?:no loss|loss (\S+)) before it, began on rank ([^.]+)\./.exec(
+      line,
+    );
+  if (found === null) return undefined;
+  const [, iterationText, loss = '', gradNorm = '', lossBefore, ranks = ''] = found;
+  return {
+    ...{ kind: 'not-finite', iteration: Number(iterationText), loss, gradNorm },
+    ...(lossBefore === undefined ? {} : { lossBefore }),
+    ranks: [...ranks.matchAll(/\d+/g)].map(([rank]) => Number(rank)),
   };
 }
 

@@ -112,6 +112,38 @@ test('what is older than the newest shipped save is removed from the host', asyn
   expect(left).toEqual([backend.iterationFolder(40)]);
 });
 
+test('the newest save that all nodes have shipped stays on the host while others are on their way, and no older one', async () => {
+  const left = async (node: number): Promise<readonly string[]> =>
+    (await readdir(join(root, `node-${String(node)}`))).filter((name) => name.startsWith('iter_')).sort();
+  for (const iteration of [20, 40]) {
+    await save(iteration);
+    await ship(0, 1);
+  }
+  for (const iteration of [60, 80]) {
+    await save(iteration);
+    await ship(0);
+  }
+  expect(await left(0)).toEqual([40, 60, 80].map(backend.iterationFolder));
+  await ship(1);
+  await save(100);
+  await ship(0, 1);
+  // Node 0 had its last look before node 1 had shipped.
+  expect(await left(0)).toEqual([80, 100].map(backend.iterationFolder));
+  expect(await left(1)).toEqual([backend.iterationFolder(100)]);
+});
+
+test('a save that a node has lost is kept by nobody', async () => {
+  await save(20);
+  await ship(0);
+  await rm(join(root, 'node-1', backend.iterationFolder(20)), { recursive: true });
+  for (const iteration of [40, 60]) {
+    await save(iteration);
+    await ship(1, 0, 1);
+  }
+  const left = (await readdir(join(root, 'node-0'))).filter((name) => name.startsWith('iter_')).sort();
+  expect(left).not.toContain(backend.iterationFolder(20));
+});
+
 test('a shipper that starts again after a kill ships nothing twice and goes on', async () => {
   await save(20);
   await ship(0);

@@ -168,8 +168,10 @@ test('while the store is away saves are skipped and pruned, and the last one is 
     await until(
       `node ${String(node)} has pruned`,
       LIMIT_MS,
-      async () => (await savesOf(node)).length <= 2 || undefined,
+      async () => (await savesOf(node)).length <= 3 || undefined,
     );
+  // What is shipped is the commit that a next generation restores; the others are the newest two.
+  for (const node of [0, 1]) expect(await savesOf(node)).toContain(1);
   expect(nodes.map(({ problem }) => problem)).toEqual([expect.any(StoreError), expect.any(StoreError)]);
   store.mode = 'fast';
   expect(await committed(30)).toEqual([1, 30]);

@@ -158,3 +158,29 @@ test('a trainer that lives and makes no progress is reported as hung, and left t
   expect(await readExit(dir)).toBeUndefined();
   expect(markedProcesses(marker)).toHaveLength(2);
 }, 40_000);
+
+/** As Megatron does: it counts the iteration whose loss is no number, and goes on. */
+const GOES_ON = `#!/bin/sh
+echo ' iteration 7/ 300 | loss: 2.5E+00 | grad norm: 1.5 | number of nan iterations: 0 |'
+echo ' iteration 8/ 300 | grad norm: nan | number of nan iterations: 1 |'
+exec sleep 60
+`;
+
+test('a trainer that goes on though its loss is no number is ended, and that is not taken for an echo', async () => {
+  const { dir, attempt } = await stagedHost(GOES_ON);
+  await expect(attempt('attempt').end).rejects.toMatchObject({
+    type: 'LossDiverged',
+    details: [{ iteration: 8, notFinite: { iteration: 8, loss: 'nan', lossBefore: '2.5', nodes: [] } }],
+  });
+  expect(await readExit(dir)).toMatchObject({ reason: 'stopped', left: [] });
+}, 40_000);
+
+test("a node's last words about a loss that is no number say on which node it began", async () => {
+  const words =
+    'iteration 8 is not finite: loss nan, gradient norm nan, no loss before it, began on rank 1. The weights';
+  const { attempt } = await stagedHost(`#!/bin/sh\necho '[Rank 0] error: ${words} are as before.'\nexit 1\n`);
+  await expect(attempt('attempt').end).rejects.toMatchObject({
+    type: 'LossDiverged',
+    details: [{ notFinite: { iteration: 8, loss: 'nan', gradNorm: 'nan', nodes: [1] } }],
+  });
+}, 40_000);

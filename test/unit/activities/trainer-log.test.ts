@@ -32,6 +32,15 @@ test('the pace is the mean of the last twenty iterations by the trainer itself',
   expect(log).toMatchObject({ iteration: 30, loss: 0.5, secondsPerIteration: 0.1 });
 });
 
+test('a loss that is no number is heard while the trainer goes on', async () => {
+  const { path, log } = await following('nan', line(11), false);
+  await reads(log, 11);
+  expect(await Promise.race([log.diverged.then(() => 'diverged'), Promise.resolve('not yet')])).toBe('not yet');
+  await appendFile(path, line(12).replace('5.0E-01', 'nan'));
+  await log.diverged;
+  await log.end();
+});
+
 test('the first iteration beyond what was reached is new, and its moment stays', async () => {
   const { path, log } = await following('new', line(11) + line(12), false);
   await reads(log, 12);

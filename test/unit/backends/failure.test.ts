@@ -58,7 +58,8 @@ describe('success', () => {
       ' [2026-11-24 23:43:55] iteration      300/     300 | consumed samples:        19200 | loss scale: 1.0 | grad norm: nan | number of skipped iterations:   0 | number of nan iterations:   1 |';
     expect(classifyExit(ended({ exit: { reason: 'exited', rc: 0 }, lines: [nan, DONE], tracker: at(300) }))).toEqual({
       kind: 'loss-diverged',
-      message: 'The loss was no longer a number at iteration 300. Lower training.learningRate.',
+      message: 'The loss was no longer a number at iteration 300.',
+      notFinite: { iteration: 300, loss: 'nan', ranks: [] },
     });
   });
 
@@ -203,6 +204,26 @@ describe('a failure is named by its cause and not by its echoes', () => {
     const verdict = classifyExit(ended(change));
     expect(verdict.kind).toBe(kind);
     expect(verdict.message).toMatch(/^(The|Rank \d+|torchrun) .{10,}/);
+  });
+
+  const printed = (iteration: number, loss: string): string =>
+    ` iteration ${String(iteration)}/ 300 | loss: ${loss} | grad norm: 1.5 | number of nan iterations: 0 |`;
+
+  test('a loss that is no number is told by its first iteration, not by the last one that was printed', () => {
+    const lines = [printed(5, 'nan'), printed(6, '2.5'), printed(7, 'nan'), printed(8, 'nan'), ...summary(1, 1)];
+    expect(classifyExit(ended({ lines })).notFinite).toEqual({
+      ...{ iteration: 7, loss: 'nan', gradNorm: '1.5', lossBefore: '2.5', ranks: [] },
+    });
+  });
+
+  test.each([
+    ['loss 1.234568E+00 before it, began on rank 0, 2', { lossBefore: '1.234568E+00', ranks: [0, 2] }],
+    ['no loss before it, began on rank unknown', { ranks: [] }],
+  ])("our own trainer's last words tell where it began: %s", (words, expected) => {
+    const line = `[Rank 1] error: iteration 15 is not finite: loss nan, gradient norm inf, ${words}. The weights are as before.`;
+    const { kind, message, notFinite } = classifyExit(ended({ lines: [printed(14, '2.5'), line, ...summary(1, 1)] }));
+    expect([kind, message]).toEqual(['loss-diverged', 'The loss was no longer a number at iteration 15.']);
+    expect(notFinite).toMatchObject({ iteration: 15, loss: 'nan', gradNorm: 'inf', ...expected });
   });
 
   test('the message holds the line that decided', () => {

@@ -45,6 +45,10 @@ describe('showEvent', () => {
     expect(showEvent({ type: 'recovered', ...incident, secondsToNewIteration: 83 })).toBe(
       '* train    12:01:23 generation 2: the TrainerFailed on host-b is made good; 7 iterations trained again, new ones after 83 s',
     );
+    const restored = { localBytes: 4_200_000, downloadedBytes: 312 };
+    expect(showEvent({ type: 'recovered', ...incident, restored, secondsToNewIteration: 83 })).toMatch(
+      /new ones after 83 s; restored 4\.2 MB from the hosts' own copies and 312 B from the store$/,
+    );
   });
 
   test('a handover says who went on', () => {

@@ -6,9 +6,11 @@ import {
   isOldNews,
   joinWords,
   newGang,
+  withBlame,
   withHandover,
   withHeard,
   withIncident,
+  withRestored,
   withWords,
 } from '../../../src/contract/gang-story.js';
 
@@ -36,6 +38,24 @@ describe('words of the nodes', () => {
     expect(
       withWords(gang({ incidents: [incident(2, 5_000)] }), words({ newIterationAt: 4_000 }), 0),
     ).not.toHaveProperty('incidents');
+  });
+
+  test('a restore is told of the last incident before it, once', () => {
+    const node = (localBytes: number, downloadedBytes: number) => ({
+      ...{ localFiles: 1, localBytes, downloadedFiles: 1, downloadedBytes },
+    });
+    const incidents = [incident(1, 1_000), incident(2, 5_000)];
+    const { incidents: after = [] } = withRestored(gang({ incidents }), [node(5, 0), node(0, 7)]);
+    expect(after.map(({ restored }) => restored)).toEqual([undefined, { localBytes: 5, downloadedBytes: 7 }]);
+    expect(withRestored(gang({ incidents: after }), [node(1, 1)])).toEqual({});
+    expect(withRestored(gang({ incidents: [incident(3, 1)] }), [node(1, 1)])).toEqual({});
+    expect(withRestored(gang(), [node(1, 1)])).toEqual({});
+  });
+
+  test('a host that is blamed is told of the incident that it made', () => {
+    const incidents = [incident(1, 1_000), incident(2, 5_000)];
+    const { incidents: after } = withBlame(gang({ incidents }), 1, { host: 'a', failure: 'f', message: 'm' });
+    expect(after?.map(({ decision }) => decision)).toEqual(['d Other hosts got past it: a is cordoned.', 'd']);
   });
 
   test('an adopted trainer is heard, of this generation alone', () => {

@@ -76,3 +76,25 @@ test('one run sets no more than two hosts apart, however many it blames', () => 
     }
   expect(names.map((name) => hostStatus(scene.host(name)))).toEqual(['quarantined', 'quarantined', 'free', 'free']);
 });
+
+describe('a host that a run has found bad by comparison', () => {
+  const blamed = (host: string, metBy: string, at = HOUR) =>
+    ({ event: 'blamed', blame: { metBy, fault: { host, failure: 'LossDiverged', message: 'why' } }, at }) as const;
+
+  test('is cordoned with that reason until somebody takes it off', () => {
+    const scene = new Scene().turn(...free('a', 'b'), blamed('a', 'x'));
+    expect(scene.host('a').cordon).toEqual({ reason: 'LossDiverged: why', since: HOUR, until: null, metBy: 'x' });
+    scene.turn({ event: 'time passed', at: 1000 * HOUR });
+    expect(hostStatus(scene.host('a'))).toBe('cordoned');
+    expect(hostStatus(scene.turn({ event: 'uncordoned', host: 'a' }).host('a'))).toBe('free');
+  });
+
+  test('keeps the reason that an operator gave, and a run blames two at most', () => {
+    const scene = new Scene().turn(...free('a', 'b', 'c', 'd'));
+    scene.turn({ event: 'cordoned', host: 'a', reason: 'fan', at: 0 });
+    for (const host of ['a', 'b', 'c', 'd']) scene.turn(blamed(host, 'x'));
+    expect(['a', 'b', 'c', 'd'].map((host) => scene.host(host).cordon?.reason)).toEqual([
+      ...['fan', 'LossDiverged: why', 'LossDiverged: why', undefined],
+    ]);
+  });
+});

@@ -1,6 +1,7 @@
 /** Which hosts a wish is met by: for stages that need no NPU, and for a run that is too large for the cluster. */
 import { describe, expect, test } from 'vitest';
-import { placeIo, refuseSize } from '../../../src/plan/placement.js';
+import type { Lease } from '../../../src/plan/hosts.js';
+import { place, placeIo, refuseSize, seat } from '../../../src/plan/placement.js';
 import { free, owner, registered, request, Scene, seen } from '../../support/pool-events.js';
 
 const wish = (hosts: number) => ({ hosts, npusPerHost: 8, runtime: 'ascend' as const });
@@ -23,6 +24,35 @@ describe('a run', () => {
   test('is refused where no host fits', () => {
     const { pool } = new Scene().turn(registered('a', { npus: 4 }), registered('b', { runtime: 'cpu' })).answers;
     expect(refuseSize(pool.hosts, 'lab', wish(1))).toContain('cluster "lab" has none.');
+  });
+});
+
+describe('a gang that begins again', () => {
+  test.each([
+    ['its hosts of before, though others come first by name', { prefer: ['c', 'd'] }, ['c', 'd']],
+    ['what is left of them, and others by name', { prefer: ['d', 'gone'] }, ['a', 'd']],
+    ['no suspect while there are others', { avoid: ['a'] }, ['b', 'c']],
+    ['no suspect, though it was one of its hosts', { prefer: ['a', 'c'], avoid: ['a'] }, ['b', 'c']],
+  ])('gets %s', (_, wishes, expected) => {
+    const { pool } = new Scene().turn(...free('a', 'b', 'c', 'd')).answers;
+    const placed = place(pool.hosts, { ...wish(2), ...wishes });
+    expect('hosts' in placed && placed.hosts.toSorted()).toEqual(expected);
+  });
+
+  test('gets a suspect when there is no other', () => {
+    const { pool } = new Scene().turn(...free('a', 'b')).answers;
+    expect(place(pool.hosts, { ...wish(2), avoid: ['a'] })).toEqual({ hosts: ['b', 'a'] });
+  });
+
+  test.each([
+    ['by name at first', ['a', 'b'], [], ['a', 'b']],
+    ['as before', ['a', 'b'], ['b', 'a'], ['b', 'a']],
+    ['who stays keeps its place', ['b', 'c'], ['a', 'b'], ['c', 'b']],
+    ['newcomers take the places that are left', ['a', 'd', 'e'], ['c', 'd', 'b'], ['a', 'd', 'e']],
+    ['nobody was there before', ['c', 'd'], ['a', 'b'], ['c', 'd']],
+  ])('seats: %s', (_, granted, before, expected) => {
+    const leases = granted.map((name) => ({ host: { name } }) as Lease);
+    expect(seat(leases, before).map(({ host }) => host.name)).toEqual(expected);
   });
 });
 

@@ -1,6 +1,6 @@
-import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { materialize, publishArtifact, scanFolder } from '../../../src/storage/file-set.js';
 import type { FileSetRef } from '../../../src/storage/file-set.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
@@ -145,4 +145,49 @@ test('files that are called like unfinished ones arrive unharmed', async () => {
   for (const [path, body] of Object.entries({ x: '0', 'x.part': '1', 'x.part.part': '2', 'a.part': '3' })) {
     expect((await readFile(join(copy, path))).toString()).toBe(body);
   }
+});
+
+describe('files that this host has already', () => {
+  const sizes = { localFiles: 0, localBytes: 0, downloadedFiles: 0, downloadedBytes: 0 };
+
+  test('are linked from wherever they are right, and only the rest is downloaded', async () => {
+    const { copy, store, storeFolder, ref } = await published();
+    const near = ['one', 'other'].map((name) => join(copy, '..', name));
+    await writeTree(near[0]!, { 'a.txt': 'aaaa', 'sub/b.txt': 'BBBB' });
+    await writeTree(near[1]!, { 'sub/b.txt': 'bbbb' });
+    await rm(join(storeFolder, ref.prefix, 'a.txt'));
+    await rm(join(storeFolder, ref.prefix, 'sub/b.txt'));
+    const { origins } = await materialize(store, ref, copy, { near });
+    expect(origins).toEqual({ localFiles: 2, localBytes: 8, downloadedFiles: 1, downloadedBytes: 4 });
+    expect((await stat(join(copy, 'a.txt'))).ino).toBe((await stat(join(near[0]!, 'a.txt'))).ino);
+    expect(await readFile(join(near[0]!, 'sub/b.txt'), 'utf8')).toBe('BBBB');
+    await rm(near[0]!, { recursive: true });
+    expect((await materialize(store, ref, copy, { verify: 'full' })).origins).toEqual({
+      ...{ ...sizes, localFiles: 3, localBytes: 12 },
+    });
+  });
+
+  test.each([
+    ['has another byte', (path: string) => flip(path)],
+    ['is cut', (path: string) => writeFile(path, 'aa')],
+    ['is not there', (path: string) => rm(path)],
+    ['is a folder', (path: string) => rm(path).then(() => mkdir(path))],
+    [
+      'is a link to a file that is right',
+      async (path: string) => {
+        await writeFile(`${path}.real`, 'aaaa');
+        await rm(path);
+        await symlink(`${path}.real`, path);
+      },
+    ],
+  ])('are downloaded when what is there %s', async (_, damage) => {
+    const { copy, store, ref } = await published({ 'a.txt': 'aaaa' });
+    const near = join(copy, '..', 'near');
+    await writeTree(near, { 'a.txt': 'aaaa' });
+    await damage(join(near, 'a.txt'));
+    const { origins } = await materialize(store, ref, copy, { near: [near] });
+    expect(origins).toEqual({ ...sizes, downloadedFiles: 1, downloadedBytes: 4 });
+    expect((await stat(join(copy, 'a.txt'))).isFile()).toBe(true);
+    expect(await readFile(join(copy, 'a.txt'), 'utf8')).toBe('aaaa');
+  });
 });
