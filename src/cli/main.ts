@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addCommand, run, wholeNumber } from './command.js';
 import { addHostCommands } from './host-commands.js';
 import { addModelCommands } from './model-commands.js';
+import { addRunCommands } from './run-commands.js';
 import { addScheduleCommands } from './schedule-commands.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure.js';
@@ -119,6 +120,7 @@ withWhere(
     run((await import('./commands/metrics.js')).metrics(runId, flags)),
   );
 
+addRunCommands(program);
 addHostCommands(program);
 
 withWhere(

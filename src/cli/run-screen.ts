@@ -20,6 +20,7 @@ export class RunScreen {
       case 'stage-done':
       case 'stage-reused':
       case 'stage-failed':
+      case 'stage-stopped':
         this.running.delete(event.stage);
         break;
       case 'outcome':

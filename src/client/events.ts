@@ -14,6 +14,7 @@ export type RunEvent =
   | ({ readonly type: 'stage-done'; readonly seconds: number } & StageEvent)
   | ({ readonly type: 'stage-reused' } & StageEvent)
   | ({ readonly type: 'stage-failed' } & StageEvent)
+  | ({ readonly type: 'stage-stopped' } & StageEvent)
   | {
       readonly type: 'progress';
       readonly stage: StageName;
@@ -94,6 +95,8 @@ function stageEvents(before: StageState | undefined, after: StageState): readonl
       return [{ type: 'stage-reused', stage, hosts, note }];
     case 'failed':
       return [...began, { type: 'stage-failed', stage, hosts, note }];
+    case 'stopped':
+      return [...began, { type: 'stage-stopped', stage, hosts, note }];
   }
 }
 
@@ -137,6 +140,7 @@ function waitReason({ state, gang }: Snapshot): string | undefined {
   if (state.outcome !== 'running') return undefined;
   const waiting = state.stages.find(({ status, note }) => status === 'waiting' && note !== '');
   if (waiting !== undefined) return `${waiting.stage}: ${waiting.note}`;
+  if (gang?.phase === 'paused') return `train: ${gang.note}`;
   if (gang?.phase !== 'waiting for hosts') return undefined;
   const note = state.stages.find(({ stage }) => stage === 'train')?.note ?? '';
   return `train: ${note === '' ? 'hosts' : note}`;

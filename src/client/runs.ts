@@ -8,8 +8,17 @@ import {
   type SearchAttributePair,
   TerminatedFailure,
 } from '@temporalio/common';
-import { type FineTuneInput, type FineTuneResult, type RunState, WORKFLOW_TYPES } from '../contract/messages.js';
+import {
+  type Asked,
+  type FineTuneInput,
+  type FineTuneResult,
+  type RunResult,
+  type RunState,
+  UPDATES,
+  WORKFLOW_TYPES,
+} from '../contract/messages.js';
 import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contract/names.js';
+import { sayStopped } from '../plan/run-requests.js';
 import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
 import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
@@ -18,6 +27,7 @@ import type { Place } from './connect.js';
 import { describeRun, lookAt } from './look.js';
 import { metricsOf, type RunMetrics } from './metrics.js';
 import { listRuns, type RunListing } from './run-list.js';
+import { askOfRun, type RequestOptions } from './requests.js';
 import { openStore } from './store.js';
 import { watchRun, type Ending, type WatchOptions } from './watch.js';
 
@@ -85,7 +95,7 @@ export class Runs {
     const checked = checkSpec(document);
     if ('refusals' in checked) return undefined;
     const digest = digestOfSpec(checked.spec);
-    const found = (await this.list()).find(({ status, specDigest }) => status === 'running' && specDigest === digest);
+    const found = (await this.list()).find(({ endedAt, specDigest }) => endedAt === null && specDigest === digest);
     return found === undefined ? undefined : this.get(found.runId);
   }
 
@@ -128,15 +138,42 @@ export class RunHandle {
     return runWorkflowId(this.runId);
   }
 
-  /** Waits for the end. Throws RunFailedError when the run ended without a result. */
+  /** Waits for the end. Throws RunFailedError when the run ended without a result; `failure` is `Stopped` when it was asked to. */
   async result(): Promise<FineTuneResult> {
     await describeRun(this.#client, this.runId);
+    const result = await this.#end();
+    if (result.outcome !== 'stopped') return result;
+    throw new RunFailedError('Stopped', `The run "${this.runId}" was ${sayStopped(result.stopped)}.`);
+  }
+
+  async #end(): Promise<RunResult> {
     try {
-      return (await this.#client.workflow.getHandle(this.workflowId).result()) as FineTuneResult;
+      return (await this.#client.workflow.getHandle(this.workflowId).result()) as RunResult;
     } catch (error) {
       if (error instanceof WorkflowFailedError) throw runFailed(this.runId, error);
       throw error;
     }
+  }
+
+  /**
+   * Ends the run: trainers save at the next iteration, the save is committed, the hosts go back. Answers when the run has accepted
+   * it, and the same again when asked again. Throws RequestRefusedError when the run has ended.
+   */
+  stop(request: RequestOptions = {}): Promise<Asked> {
+    return askOfRun(this.#client, this.runId, UPDATES.stopRun, request);
+  }
+
+  /**
+   * Lets the run wait until `resume`: a training saves, commits and gives its hosts back, any other stage ends first. Answers when
+   * the run has accepted it. Throws RequestRefusedError when it is paused already or has ended.
+   */
+  pause(request: RequestOptions = {}): Promise<Asked> {
+    return askOfRun(this.#client, this.runId, UPDATES.pauseRun, request);
+  }
+
+  /** Lets a paused run go on. Throws RequestRefusedError when it is not paused or has ended. */
+  resume(request: RequestOptions = {}): Promise<Asked> {
+    return askOfRun(this.#client, this.runId, UPDATES.resumeRun, request);
   }
 
   /** What the run does now; undefined while no control worker is there to tell. */
@@ -169,10 +206,13 @@ export class RunHandle {
       return { outcome, message: why === undefined ? message : `${message}. ${why}` };
     } catch (error) {
       if (!(error instanceof RunFailedError)) throw error;
-      return { outcome: error.failure === 'Cancelled' ? 'stopped' : 'failed', message: error.message };
+      return { outcome: ENDED_ON_REQUEST.includes(error.failure) ? 'stopped' : 'failed', message: error.message };
     }
   }
 }
+
+/** By `stop`, or by a cancel in the Temporal UI. */
+const ENDED_ON_REQUEST: readonly string[] = ['Stopped', 'Cancelled'];
 
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 

@@ -1,11 +1,12 @@
 /** The chain of one run: per stage a key, a look for a resume point, then skip or run and record. */
 import {
   ApplicationFailure,
+  CancellationScope,
   defineQuery,
   defineSignal,
-  executeChild,
   isCancellation,
   setHandler,
+  startChild,
 } from '@temporalio/workflow';
 import type {
   FileSetRef,
@@ -19,8 +20,8 @@ import {
   QUERIES,
   SIGNALS,
   type FineTuneInput,
-  type FineTuneResult,
   type GangNews,
+  type RunResult,
   type RunState,
 } from '../contract/messages.js';
 import { trainWorkflowId } from '../contract/names.js';
@@ -30,11 +31,12 @@ import type { DataState } from '../plan/promotions.js';
 import { control, onNpu, verifying } from './activities.js';
 import { inGroup } from './event-group.js';
 import { asRoot, failureFacts } from './failure.js';
-import { judgeResult, type Evaluated } from './gate.js';
+import { judgeResult, type Evaluated, type Judged } from './gate.js';
 import { withHosts } from './lease.js';
 import { HOST_STAGE } from './options.js';
 import { searchAttribute } from './search-attributes.js';
 import { HOST_FAILURES, onSomeHost } from './some-host.js';
+import { RunRequests } from './run-requests.js';
 import { RunView } from './run-view.js';
 import { trainGang } from './train-gang.js';
 
@@ -44,29 +46,46 @@ const gangMoved = defineSignal<[GangNews]>(SIGNALS.gangMoved);
 type Artifacts = Partial<Record<ArtifactName, FileSetRef>>;
 type Facts = StageResult['facts'];
 
-export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
+export async function fineTune(input: FineTuneInput): Promise<RunResult> {
   const run = new RunView(input);
   setHandler(stateQuery, () => run.state);
   setHandler(gangMoved, (news) => {
     run.gangMoved(news);
   });
+  const requests = new RunRequests(run);
   try {
-    const opening = await inGroup('opening', () =>
-      control(input.cluster, 'check the spec, store the plan').openRun(input),
-    );
-    run.begin(opening.iterations);
-    const chain = new Chain(input, opening, run);
-    await whileDamaged(async () => {
-      for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
-    });
-    const result = await inGroup('promotion', () => chain.judge());
+    const result = await requests.stoppable(() => wholeChain(input, run, requests));
     if (result.why !== undefined) run.show('evaluate', { note: result.why });
     run.end(result.outcome);
     return { ...result, stages: run.state.stages };
   } catch (error) {
+    const { stopped } = run.state;
+    // Cancelled from outside as well, it ends as cancelled.
+    if (stopped !== undefined && isCancellation(error) && !CancellationScope.current().consideredCancelled) {
+      run.end('stopped');
+      const { stages, gang } = run.state;
+      const committedIteration = gang?.committedIteration ?? 0;
+      return { runId: input.runId, outcome: 'stopped', stopped, committedIteration, stages };
+    }
     run.end(isCancellation(error) ? 'stopped' : 'failed');
     throw isCancellation(error) ? error : asRoot(error);
   }
+}
+
+async function wholeChain(input: FineTuneInput, run: RunView, requests: RunRequests): Promise<Judged> {
+  const opening = await inGroup('opening', () =>
+    control(input.cluster, 'check the spec, store the plan').openRun(input),
+  );
+  run.begin(opening.iterations);
+  const chain = new Chain(input, opening, run, requests);
+  await whileDamaged(async () => {
+    for (const stage of STAGE_NAMES) {
+      await requests.whilePaused(stage);
+      await run.during(stage, () => chain.run(stage));
+    }
+  });
+  await requests.whilePaused('evaluate');
+  return inGroup('promotion', () => chain.judge());
 }
 
 /** Judging that failed so often on leased hosts is at fault itself. */
@@ -91,14 +110,16 @@ class Chain {
   private readonly input: FineTuneInput;
   private readonly opening: RunOpening;
   private readonly view: RunView;
+  private readonly requests: RunRequests;
   private readonly artifacts: Artifacts = {};
   private facts: Facts = {};
   private data: DataState | undefined;
   /** What the result is compared with instead of the model that training began from. */
   private rival: PromotedModel | null;
 
-  constructor(input: FineTuneInput, opening: RunOpening, view: RunView) {
+  constructor(input: FineTuneInput, opening: RunOpening, view: RunView, requests: RunRequests) {
     this.input = input;
+    this.requests = requests;
     this.rival = input.retrain?.base ?? null;
     this.opening = opening;
     this.view = view;
@@ -115,7 +136,7 @@ class Chain {
   }
 
   /** What the gate says of the result, and the promotion of one that passes. */
-  judge(): Promise<Omit<FineTuneResult, 'stages'>> {
+  judge(): Promise<Judged> {
     return judgeResult({
       input: this.input,
       opening: this.opening,
@@ -206,21 +227,27 @@ class Chain {
       case 'publish':
         return onSomeHost(where, (io, host) => (on(host), io.publishModel({ runId, inputs })));
       case 'train':
-        return executeChild(trainGang, {
-          workflowId: trainWorkflowId(runId),
-          args: [{ runId, cluster, opening: this.opening, inputs }],
-          staticSummary: `train ${runId}`,
-          typedSearchAttributes: [
-            searchAttribute('AnnealRun', runId),
-            searchAttribute('AnnealName', this.input.spec.name),
-            searchAttribute('AnnealModel', this.opening.publishAs),
-            searchAttribute('AnnealCluster', cluster),
-            searchAttribute('AnnealStage', 'train'),
-          ] as never,
-        });
+        return this.train(inputs);
       case 'evaluate':
         return this.evaluate(inputs);
     }
+  }
+
+  private async train(inputs: Artifacts): Promise<StageResult> {
+    const { runId, cluster } = this.input;
+    const gang = await startChild(trainGang, {
+      workflowId: trainWorkflowId(runId),
+      args: [{ runId, cluster, opening: this.opening, inputs }],
+      staticSummary: `train ${runId}`,
+      typedSearchAttributes: [
+        searchAttribute('AnnealRun', runId),
+        searchAttribute('AnnealName', this.input.spec.name),
+        searchAttribute('AnnealModel', this.opening.publishAs),
+        searchAttribute('AnnealCluster', cluster),
+        searchAttribute('AnnealStage', 'train'),
+      ] as never,
+    });
+    return this.requests.tellingGang(gang, () => gang.result());
   }
 
   /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */

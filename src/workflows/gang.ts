@@ -1,5 +1,5 @@
 /** What the parts of a generation share: the gang itself, and how it broke. */
-import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import { CancellationScope, CancelledFailure, isCancellation } from '@temporalio/workflow';
 import type { CompleteSave, TrainRankResult } from '../contract/activities.js';
 import type { TrainGangInput } from '../contract/messages.js';
 import type { Lease, LeaseOwner } from '../plan/hosts.js';
@@ -46,10 +46,9 @@ export async function throwBroken(
 ): Promise<void> {
   const { first = [], foundAt, heardIteration = 0 } = how;
   const ends = await Promise.allSettled(work);
-  if (CancellationScope.current().consideredCancelled) {
-    const cancelled = ends.find((end) => end.status === 'rejected' && isCancellation(end.reason));
-    if (cancelled?.status === 'rejected') throw cancelled.reason;
-  }
+  // Of a gang that was asked to end, every node that fails does so by that: a trainer may be faster than its own cancel.
+  if (CancellationScope.current().consideredCancelled && ends.some(({ status }) => status === 'rejected'))
+    throw new CancelledFailure('The gang was asked to end.');
   const failures = ends.flatMap((end, nodeRank): NodeFailure[] => {
     if (end.status === 'fulfilled') return [];
     const host = hostOf(gang, nodeRank);

@@ -1,6 +1,7 @@
 /** Gang after gang to the last iteration: a lost host or a dead rank ends one generation, and the next goes on from the last commit. */
 import {
   ApplicationFailure,
+  CancellationScope,
   defineQuery,
   isCancellation,
   setHandler,
@@ -30,6 +31,7 @@ import { control, onControlWorker, verifying } from './activities.js';
 import { whileDeleting } from './deletes.js';
 import { inGroup } from './event-group.js';
 import { GangBroken } from './gang.js';
+import { GangPause } from './gang-pause.js';
 import { GangView } from './gang-view.js';
 import { runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
@@ -46,6 +48,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   const { runId, cluster, opening } = input;
   const view = new GangView(runId, opening.iterations);
   setHandler(gangQuery, () => view.state);
+  const pause = new GangPause();
 
   let log: RunLog = foldRunLog(await control(cluster, 'what this run has committed').readRunLog({ runId }));
   let reachedIteration = lastCommit(log)?.iteration ?? 0;
@@ -54,8 +57,11 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   const append = async (...facts: readonly RunFact[]): Promise<void> => {
     const number = log.nextNumber;
     const next = facts.reduce(foldFact, log);
-    await view.carry({ committedIteration: lastCommit(next)?.iteration ?? 0 }, (news) =>
-      onControlWorker().appendRunFacts({ runId, number, facts, news }),
+    // Never cut: what stands in the store must stand in our log, or the next fact would meet its number.
+    await CancellationScope.nonCancellable(() =>
+      view.carry({ committedIteration: lastCommit(next)?.iteration ?? 0 }, (news) =>
+        onControlWorker().appendRunFacts({ runId, number, facts, news }),
+      ),
     );
     log = next;
   };
@@ -90,6 +96,8 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   }
   // Bounded by the verdict: restarts that gain no commit are counted and few.
   let restartsWithoutProgress = 0;
+  /** The last generation that was asked for; one that was paused before it began leaves no trace in the log. */
+  let asked = 0;
   for (;;) {
     const from = lastCommit(log);
     if (from !== undefined && from.iteration >= opening.iterations) {
@@ -100,38 +108,42 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
         facts: { iteration: from.iteration, generation: from.generation, incidents },
       };
     }
-    const generation = log.generation + 1;
+    await pause.over(view);
+    const generation = Math.max(log.generation, asked) + 1;
+    asked = generation;
     const group = <Result>(work: () => Promise<Result>): Promise<Result> =>
       inGroup(`generation ${String(generation)}`, work);
     view.show({ generation, hosts: [], phase: 'waiting for hosts', pace: null });
     try {
-      await group(() =>
-        withHosts(
-          {
-            cluster,
-            generation,
-            hosts: opening.hosts,
-            npusPerHost: opening.npusPerHost,
-            runtime: opening.runtime,
-            hasBegun: log.generation > 0,
-            onWaiting: (note) => {
-              view.show({ note });
-              void group(() => view.tell());
+      await pause.unlessPaused(() =>
+        group(() =>
+          withHosts(
+            {
+              cluster,
+              generation,
+              hosts: opening.hosts,
+              npusPerHost: opening.npusPerHost,
+              runtime: opening.runtime,
+              hasBegun: log.generation > 0,
+              onWaiting: (note) => {
+                view.show({ note });
+                void group(() => view.tell());
+              },
             },
-          },
-          async ({ owner, leases }) => {
-            const hosts = leases.map(({ host }) => host.name);
-            view.show({ hosts, note: '' });
-            await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
-            upsertSearchAttributes([
-              searchAttribute('AnnealGeneration', generation),
-              searchAttribute('AnnealHosts', hosts),
-            ]);
-            await runGeneration({
-              ...{ input, generation, owner, leases, from, reachedIteration, view },
-              commit: (save) => commit(save, generation),
-            });
-          },
+            async ({ owner, leases }) => {
+              const hosts = leases.map(({ host }) => host.name);
+              view.show({ hosts, note: '' });
+              await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
+              upsertSearchAttributes([
+                searchAttribute('AnnealGeneration', generation),
+                searchAttribute('AnnealHosts', hosts),
+              ]);
+              await runGeneration({
+                ...{ input, generation, owner, leases, from, reachedIteration, view },
+                commit: (save) => commit(save, generation),
+              });
+            },
+          ),
         ),
       );
     } catch (error) {

@@ -1,0 +1,34 @@
+/** `anneal stop|pause|resume RUN`: what can be written; what they do is in commands/requests.ts. */
+import type { Command } from 'commander';
+import { addCommand, run } from './command.js';
+import { withWhere, type WhereFlags } from './where.js';
+
+const load = () => import('./commands/requests.js');
+export interface RequestFlags extends WhereFlags {
+  readonly why: string;
+  readonly json?: boolean;
+}
+
+export function addRunCommands(program: Command): void {
+  const add = (name: string, description: string, example: string): Command =>
+    withWhere(addCommand(program, name, description, example))
+      .argument('<run>', 'the id of the run')
+      .option('--why <text>', 'the reason, for those who see it', 'by hand')
+      .option('--json', 'who has asked, when and why, as JSON');
+
+  add(
+    'stop',
+    'End a run: its trainers save, the save is committed, the hosts go back.',
+    'anneal stop digits-1 --why "wrong data"',
+  ).action(async (runId: string, flags: RequestFlags) => run((await load()).stop(runId, flags)));
+
+  add(
+    'pause',
+    'Let a run wait: its trainers save, the save is committed, the hosts go back.',
+    'anneal pause digits-1 --why "the night run goes first"',
+  ).action(async (runId: string, flags: RequestFlags) => run((await load()).pause(runId, flags)));
+
+  add('resume', 'Let a paused run go on from its last commit.', 'anneal resume digits-1').action(
+    async (runId: string, flags: RequestFlags) => run((await load()).resume(runId, flags)),
+  );
+}
