@@ -149,6 +149,8 @@ export const SIGNALS = {
   gangMoved: 'gangMoved',
   /** run -> gang: [Asked | null], null when it is to go on */
   gangPaused: 'gangPaused',
+  /** pool -> owner of a lease: [HostDrain] */
+  hostDrained: 'hostDrained',
 } as const;
 export const QUERIES = { state: 'state', gang: 'gang', pool: 'pool' } as const;
 
@@ -162,6 +164,8 @@ export const UPDATES = {
   registerHost: 'registerHost',
   /** operator -> pool: [CordonHost] */
   cordonHost: 'cordonHost',
+  /** operator -> pool: [CordonHost]; as a cordon, and who holds the host is asked to move */
+  drainHost: 'drainHost',
   /** operator -> pool: [string], the host */
   uncordonHost: 'uncordonHost',
 } as const;

@@ -49,7 +49,7 @@ export interface NotedFault extends Omit<HostFault, 'host'> {
   readonly metBy: string | null;
 }
 
-/** A cordoned host is not granted; who holds it keeps it. Epoch milliseconds. */
+/** A cordoned host is not granted; who holds it keeps it, unless it drains. Epoch milliseconds. */
 export interface Cordon {
   readonly reason: string;
   readonly since: number;
@@ -57,6 +57,16 @@ export interface Cordon {
   readonly until: number | null;
   /** The workflow whose gang met the last fault of a quarantine. */
   readonly metBy: string | null;
+  /** Who holds the host is asked to save and to give it back. */
+  readonly drains?: true;
+}
+
+/** Pool to the owner of a lease: one of its hosts is to be given back, so all are. */
+export interface HostDrain {
+  readonly host: string;
+  /** Of the lease that is to end. */
+  readonly fence: number;
+  readonly reason: string;
 }
 
 export interface HostView {
@@ -118,8 +128,8 @@ export function hostStatus({
   owner,
   vacating,
   cordon,
-}: HostView): 'leased' | 'vacating' | 'cordoned' | 'quarantined' | 'free' {
-  if (owner !== null) return 'leased';
+}: HostView): 'leased' | 'draining' | 'vacating' | 'cordoned' | 'quarantined' | 'free' {
+  if (owner !== null) return cordon?.drains === true ? 'draining' : 'leased';
   if (vacating !== null) return 'vacating';
   if (cordon !== null) return cordon.until === null ? 'cordoned' : 'quarantined';
   return 'free';

@@ -31,6 +31,7 @@ import type { DataState } from '../plan/promotions.js';
 import { control, onNpu, verifying } from './activities.js';
 import { inGroup } from './event-group.js';
 import { asRoot, failureFacts } from './failure.js';
+import { HostDrained } from './gang.js';
 import { judgeResult, type Evaluated, type Judged } from './gate.js';
 import { withHosts } from './lease.js';
 import { HOST_STAGE } from './options.js';
@@ -252,14 +253,17 @@ class Chain {
 
   /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */
   private async evaluate(inputs: Artifacts): Promise<StageResult> {
-    for (let tries = 1; ; tries += 1) {
+    for (let tries = 1; ;) {
       try {
         return await this.evaluateOnce(inputs);
       } catch (error) {
         // A host that is silent by then is not granted again; one that lives gets a second chance. A lease that a new pool did
         // not know of is asked for anew.
+        // A host that is drained says nothing of the judging, and is not granted again.
+        if (error instanceof HostDrained) continue;
         const isOfHost = [...HOST_FAILURES, 'StaleGeneration'].includes(failureFacts(error).type);
         if (tries === EVALUATIONS || !isOfHost) throw error;
+        tries += 1;
       }
     }
   }

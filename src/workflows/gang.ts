@@ -2,7 +2,7 @@
 import { CancellationScope, CancelledFailure, isCancellation } from '@temporalio/workflow';
 import type { CompleteSave, TrainRankResult } from '../contract/activities.js';
 import type { TrainGangInput } from '../contract/messages.js';
-import type { Lease, LeaseOwner } from '../plan/hosts.js';
+import type { HostDrain, Lease, LeaseOwner } from '../plan/hosts.js';
 import type { Commit } from '../plan/run-log.js';
 import type { NodeFailure } from '../plan/verdict.js';
 import { failureFacts } from './failure.js';
@@ -35,6 +35,18 @@ export class GangBroken extends Error {
     this.failures = failures;
     this.foundAt = foundAt;
     this.reachedIteration = Math.max(heardIteration, ...failures.map(({ iteration = 0 }) => iteration));
+  }
+}
+
+/** Why a lease ended before its work: one of its hosts is to be given back. Nobody is at fault, and no budget counts it. */
+export class HostDrained extends Error {
+  readonly drain: HostDrain;
+  /** When it was asked for, by the workflow's clock. */
+  readonly at = Date.now();
+
+  constructor(drain: HostDrain) {
+    super(`It is drained: ${drain.reason}`);
+    this.drain = drain;
   }
 }
 

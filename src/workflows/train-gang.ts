@@ -8,7 +8,7 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { CompleteSave } from '../contract/activities.js';
-import { withIncident } from '../contract/gang-story.js';
+import { movedBy, withIncident } from '../contract/gang-story.js';
 import {
   QUERIES,
   type GangState,
@@ -30,7 +30,7 @@ import { judge, rootCause } from '../plan/verdict.js';
 import { control, onControlWorker, verifying } from './activities.js';
 import { whileDeleting } from './deletes.js';
 import { inGroup } from './event-group.js';
-import { GangBroken } from './gang.js';
+import { GangBroken, HostDrained } from './gang.js';
 import { GangPause } from './gang-pause.js';
 import { GangView } from './gang-view.js';
 import { runGeneration } from './generation.js';
@@ -109,6 +109,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
       };
     }
     await pause.over(view);
+    reachedIteration = Math.max(reachedIteration, from?.iteration ?? 0);
     const generation = Math.max(log.generation, asked) + 1;
     asked = generation;
     const group = <Result>(work: () => Promise<Result>): Promise<Result> =>
@@ -147,6 +148,10 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
         ),
       );
     } catch (error) {
+      if (error instanceof HostDrained) {
+        await remember(movedBy({ host: error.drain.host, why: error.message, at: error.at }, view.state));
+        continue;
+      }
       if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
       const root = rootCause(error.failures);
       if (root === undefined) throw error;

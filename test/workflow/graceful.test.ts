@@ -29,7 +29,7 @@ afterEach(() => anneal.close());
 /** Generations before the last one train until they are told to end; then node 0 saves, as a trainer does. */
 function endless(last: number, hosts = 2): Behaviour {
   return {
-    opening: { hosts },
+    opening: { hosts, keepCheckpoints: 9 },
     trainRank: async (input, _host, cluster): Promise<TrainRankResult> => {
       if (input.generation >= last) {
         if (input.nodeRank === 0) cluster.save(input, 30);
@@ -104,7 +104,7 @@ describe('stop', () => {
 
 describe('pause', () => {
   test('of a training: saved and committed, hosts given back, refused twice, and resumed from the commit', async () => {
-    const run = await submit({ ...endless(3), replays: true });
+    const run = await submit(endless(3));
     await trains(1);
     await run.pause(BY);
     const { paused } = await phase(run, 'paused');
@@ -161,5 +161,44 @@ describe('pause', () => {
     await run.stop(BY);
     await expect(run.result()).rejects.toMatchObject({ failure: 'Stopped' });
     expect(logged()).toEqual([]);
+  });
+});
+
+describe('drain', () => {
+  test('a gang that holds the host saves, moves to other hosts, and no budget or host is charged', async () => {
+    const run = await submit(endless(2));
+    await trains(1);
+    const { owner } = await anneal.hosts.drain('host-a', 'fan');
+    expect(owner?.generation).toBe(1);
+    expect((await run.result()).outcome).toBe('promoted');
+    expect(logged()).toEqual(['open g1', `commit g1 ${String(SAVED)}`, 'open g2', 'commit g2 30']);
+    expect(fake.acts.filter((act) => act.startsWith('train g2')).sort()).toEqual([
+      'train g2 node 0 host-b',
+      'train g2 node 1 host-c',
+    ]);
+    expect((await run.state())?.gang?.incidents).toMatchObject([
+      { generation: 1, host: 'host-a', failure: 'Drained', message: 'It is drained: fan', iterationsLost: 0 },
+    ]);
+    const [drained] = await anneal.hosts.list();
+    expect(drained).toMatchObject({ owner: null, faults: [], cordon: { reason: 'fan', until: null } });
+  });
+
+  test('a host that nobody holds is cordoned, and an evaluation moves as a gang does', async () => {
+    const run = await submit({
+      stage: async (item, host) => {
+        if (item !== 'evaluate' || host !== 'host-b') return;
+        for (;;) {
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+      },
+      trainRank: endless(1).trainRank!,
+      opening: { hosts: 2 },
+    });
+    expect((await anneal.hosts.drain('host-a', 'fan')).owner).toBeNull();
+    await until('it evaluates', LIMIT_MS, () => (fake.acts.includes('evaluate host-b') ? true : undefined));
+    await anneal.hosts.drain('host-b', 'fan');
+    expect((await run.result()).outcome).toBe('promoted');
+    expect(fake.acts.filter((act) => act.startsWith('evaluate'))).toEqual(['evaluate host-b', 'evaluate host-c']);
   });
 });

@@ -51,6 +51,15 @@ export async function cordon(name: string, flags: WhereFlags & { readonly reason
   });
 }
 
+export async function drain(name: string, flags: WhereFlags & { readonly reason: string }): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    const { owner } = await anneal.hosts.drain(name, flags.reason);
+    const moves = `${owner?.workflowId ?? ''} holds it; it saves, gives its hosts back and goes on with others`;
+    print(`${name} is cordoned${owner === null ? '; nobody held it' : `; ${moves}`}.`);
+    return EXIT_CODES.ok.code;
+  });
+}
+
 export async function uncordon(name: string, flags: WhereFlags): Promise<number> {
   return withAnneal(flags, async (anneal) => {
     await anneal.hosts.uncordon(name);
