@@ -29,6 +29,7 @@ export class RunScreen {
       case 'incident':
       case 'recovered':
       case 'handover':
+      case 'retry':
       case 'waiting':
     }
   }

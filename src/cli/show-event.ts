@@ -32,6 +32,8 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
       return event.isHeard
         ? audit('*', event, [`${foreign(event.who)}: ${event.what}`, 'its successor goes on', 'nothing lost'])
         : audit('.', event, [`${foreign(event.who)}: ${event.what}`, 'its work is asked for again']);
+    case 'retry':
+      return line('>', 'train', [foreign(event.note)]);
     case 'waiting':
       return `. waiting: ${foreign(event.for)}`;
     case 'outcome':

@@ -36,6 +36,8 @@ export type RunEvent =
   | ({ readonly type: 'recovered'; readonly secondsToNewIteration: number } & Incident)
   /** Told when the work is asked for again, and once more when the successor is heard. */
   | ({ readonly type: 'handover' } & Handover)
+  /** Where the training of a run that retries another one begins, and why. */
+  | { readonly type: 'retry'; readonly of: string; readonly note: string }
   | { readonly type: 'waiting'; readonly for: string }
   | {
       readonly type: 'outcome';
@@ -63,6 +65,7 @@ export function eventsBetween(before: Snapshot | undefined, now: Snapshot): read
   );
   return [
     ...stages,
+    ...retryEvents(before, after),
     ...auditEvents(before?.gang, after.gang),
     ...waitingEvents(before, after),
     ...progressEvents(before, after),
@@ -98,6 +101,10 @@ function stageEvents(before: StageState | undefined, after: StageState): readonl
     case 'stopped':
       return [...began, { type: 'stage-stopped', stage, hosts, note }];
   }
+}
+
+function retryEvents(before: Snapshot | undefined, { state: { retry } }: Snapshot): readonly RunEvent[] {
+  return retry === undefined || retry.note === (before?.state.retry?.note ?? '') ? [] : [{ type: 'retry', ...retry }];
 }
 
 /** Each is known by its moment and place, since the lists are cut at their beginning. */

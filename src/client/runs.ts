@@ -21,11 +21,12 @@ import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contra
 import { sayStopped } from '../plan/run-requests.js';
 import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
-import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
+import { KeyConflictError, RequestRefusedError, RunFailedError, SpecRefusedError } from './errors.js';
 import type { RunEvent, Snapshot } from './events.js';
 import type { Place } from './connect.js';
 import { describeRun, lookAt } from './look.js';
 import { metricsOf, type RunMetrics } from './metrics.js';
+import { inputToRetry, retryId } from './retry.js';
 import { listRuns, type RunListing } from './run-list.js';
 import { askOfRun, type RequestOptions } from './requests.js';
 import { openStore } from './store.js';
@@ -36,6 +37,11 @@ export interface StartOptions {
   readonly key?: string;
   /** Folder that relative `file://` sources of the spec are relative to. */
   readonly folder?: string;
+}
+
+export interface RetryOptions extends StartOptions {
+  /** Left out, that of the run that is retried. */
+  readonly spec?: RunSpecInput | RunSpec;
 }
 
 /** A key is a run id: part of store keys and of workflow ids. */
@@ -58,15 +64,33 @@ export class Runs {
   async start(document: RunSpecInput | RunSpec, { key, folder }: StartOptions = {}): Promise<RunHandle> {
     const checked = checkSpec(document, folder === undefined ? {} : { folder });
     if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
-    if (key !== undefined && !KEY.test(key))
-      throw new KeyConflictError(
-        `The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`,
-      );
+    if (key !== undefined) checkKey(key);
     const { spec } = checked;
     const runId = key ?? `${spec.name}-${randomUUID().slice(0, 8)}`;
+    return this.#begin({ runId, cluster: this.#cluster, spec }, key !== undefined);
+  }
+
+  /**
+   * Starts a run that goes on where one has ended without a promotion, with its spec or a changed one: stages whose keys are the same
+   * are reused, and a training that means the same goes on from the last commit. Throws RequestRefusedError for a run that goes on or
+   * has ended well, SpecRefusedError, KeyConflictError.
+   */
+  async retry(runId: string, { spec: document, folder, key = retryId(runId) }: RetryOptions = {}): Promise<RunHandle> {
+    const before = await inputToRetry(this.#client, runId);
+    if (document !== undefined && before.retrain !== undefined)
+      throw new RequestRefusedError(
+        `The run "${runId}" was started by a schedule, which compares it with what its own spec has trained. Retry it without another spec, or change the schedule.`,
+      );
+    const checked = checkSpec(document ?? before.spec, folder === undefined ? {} : { folder });
+    if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
+    checkKey(key);
+    return this.#begin({ ...before, runId: key, cluster: this.#cluster, spec: checked.spec, retries: runId }, true);
+  }
+
+  async #begin(input: FineTuneInput, hasKey: boolean): Promise<RunHandle> {
+    const { runId, spec } = input;
     const submission = randomUUID();
     const specDigest = digestOfSpec(spec);
-    const input: FineTuneInput = { runId, cluster: this.#cluster, spec };
     try {
       await this.#client.workflow.start(WORKFLOW_TYPES.fineTune, {
         workflowId: runWorkflowId(runId),
@@ -81,7 +105,7 @@ export class Runs {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     }
-    const existed = key === undefined ? false : await this.#isOlder(runId, submission, specDigest);
+    const existed = !hasKey ? false : await this.#isOlder(runId, submission, specDigest);
     return new RunHandle(this.#client, this.#place, runId, existed);
   }
 
@@ -113,6 +137,13 @@ export class Runs {
       );
     return true;
   }
+}
+
+function checkKey(key: string): void {
+  if (!KEY.test(key))
+    throw new KeyConflictError(
+      `The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`,
+    );
 }
 
 /** By its content, so that a submitted spec is known again. */

@@ -1,5 +1,6 @@
 /** Workflow types with their inputs, and what can be asked of and told to a running workflow. */
 import type { ArtifactName, StageName } from '../plan/plan.js';
+import type { Commit } from '../plan/run-log.js';
 import type { RunSpec } from '../spec/run.js';
 import type { ChoosePromotionInput, FileSetRef, PromotedModel, RunOpening, StageResult } from './activities.js';
 import type { HostView, Pool } from '../plan/hosts.js';
@@ -23,6 +24,8 @@ export interface FineTuneInput {
   readonly spec: RunSpec;
   /** Left out for a run that was submitted. */
   readonly retrain?: RetrainBasis;
+  /** The run that this one retries: its training may go on from that one's last commit. */
+  readonly retries?: string;
 }
 /** What a retrain has fixed before its run begins. */
 export interface RetrainBasis {
@@ -100,6 +103,10 @@ export interface TrainGangInput {
   readonly cluster: string;
   readonly opening: RunOpening;
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
+  /** Of the training; left out by a run that began before there was a retry. */
+  readonly stageKey?: string;
+  /** A commit of another run, from which a run without one of its own goes on. */
+  readonly goesOnFrom?: Commit;
 }
 
 export type StageStatus = 'waiting' | 'running' | 'done' | 'reused' | 'failed' | 'stopped';
@@ -125,6 +132,8 @@ export interface RunState {
   readonly iterations: number;
   /** What the gang has told so far; left out before the training and when it was reused. */
   readonly gang?: GangState;
+  /** The run that it retries, and, once the training is reached, where that begins and why: half a sentence. */
+  readonly retry?: { readonly of: string; readonly note: string };
   /** While it is paused; it stays open and goes on when it is resumed. */
   readonly paused?: Asked;
   /** From the moment at which it was asked to stop. */

@@ -1,4 +1,5 @@
 /** What the pool knows of a host, and what a lease of hosts is. Plain data that crosses processes. */
+import type { Priority } from '../spec/run.js';
 
 /** What an agent says of its host when it registers. */
 export interface HostFacts {
@@ -95,6 +96,8 @@ export interface HostRequest {
   readonly runtime: 'cpu' | 'ascend';
   /** Work that has begun goes before work that has not: a gang that lost a host does not queue again behind others. */
   readonly hasBegun: boolean;
+  /** Left out, normal. Nothing that runs is interrupted for a request of a higher one. */
+  readonly priority?: Priority;
 }
 export interface HostGrant {
   readonly owner: LeaseOwner;

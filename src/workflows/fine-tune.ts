@@ -28,6 +28,7 @@ import { trainWorkflowId } from '../contract/names.js';
 import { specKey } from '../contract/store-keys.js';
 import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
 import type { DataState } from '../plan/promotions.js';
+import type { Commit } from '../plan/run-log.js';
 import { control, onNpu, verifying } from './activities.js';
 import { inGroup } from './event-group.js';
 import { asRoot, failureFacts } from './failure.js';
@@ -133,7 +134,7 @@ class Chain {
     }
     const inputs = this.inputsOf(stage);
     const digests = Object.fromEntries(Object.entries(inputs).map(([name, ref]) => [name, ref.digest]));
-    await this.findOrMake(stage, stage, { inputs: digests }, () => this.make(stage, inputs));
+    await this.findOrMake(stage, stage, { inputs: digests }, (stageKey) => this.make(stage, inputs, stageKey));
   }
 
   /** What the gate says of the result, and the promotion of one that passes. */
@@ -194,7 +195,7 @@ class Chain {
     stage: StageName,
     item: StageItem,
     by: { readonly inputs: Partial<Record<ArtifactName, string>>; readonly fingerprint?: string },
-    make: () => Promise<StageResult>,
+    make: (stageKey: string) => Promise<StageResult>,
   ): Promise<void> {
     const { runId, cluster } = this.input;
     const look: ResumePointLookup = await verifying(cluster, `${item}: made before?`).findResumePoint({
@@ -208,13 +209,13 @@ class Chain {
       return;
     }
     this.view.made(stage, look.rejected ?? '');
-    const result = await make();
     const { stageKey, nextNumber: number } = look;
+    const result = await make(stageKey);
     await control(cluster, `${item}: record the result`).recordResumePoint({ runId, stageKey, number, result });
     this.keep(result);
   }
 
-  private make(stage: Exclude<StageName, 'fetch'>, inputs: Artifacts): Promise<StageResult> {
+  private make(stage: Exclude<StageName, 'fetch'>, inputs: Artifacts, stageKey: string): Promise<StageResult> {
     const { runId, cluster } = this.input;
     const where = { cluster, runtime: this.opening.runtime, what: stage };
     const on = (host: string): void => {
@@ -228,17 +229,18 @@ class Chain {
       case 'publish':
         return onSomeHost(where, (io, host) => (on(host), io.publishModel({ runId, inputs })));
       case 'train':
-        return this.train(inputs);
+        return this.train(inputs, stageKey);
       case 'evaluate':
         return this.evaluate(inputs);
     }
   }
 
-  private async train(inputs: Artifacts): Promise<StageResult> {
+  private async train(inputs: Artifacts, stageKey: string): Promise<StageResult> {
     const { runId, cluster } = this.input;
+    const goesOnFrom = await this.earlierCommit(stageKey);
     const gang = await startChild(trainGang, {
       workflowId: trainWorkflowId(runId),
-      args: [{ runId, cluster, opening: this.opening, inputs }],
+      args: [{ runId, cluster, opening: this.opening, inputs, stageKey, ...(goesOnFrom && { goesOnFrom }) }],
       staticSummary: `train ${runId}`,
       typedSearchAttributes: [
         searchAttribute('AnnealRun', runId),
@@ -249,6 +251,16 @@ class Chain {
       ] as never,
     });
     return this.requests.tellingGang(gang, () => gang.result());
+  }
+
+  /** Of the run that this one retries, if its training means the same. */
+  private async earlierCommit(stageKey: string): Promise<Commit | undefined> {
+    const { runId, cluster, retries } = this.input;
+    if (retries === undefined) return undefined;
+    const { findEarlierCommit } = control(cluster, `train: can it go on from a commit of ${retries}?`);
+    const { commit, note } = await findEarlierCommit({ runId, earlierRunId: retries, stageKey });
+    this.view.retries(retries, note);
+    return commit;
   }
 
   /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */
@@ -270,7 +282,8 @@ class Chain {
 
   private evaluateOnce(inputs: Artifacts): Promise<StageResult> {
     const { runId, cluster } = this.input;
-    const wish = { hosts: 1, npusPerHost: 1, runtime: this.opening.runtime, hasBegun: true };
+    const { runtime, priority } = this.opening;
+    const wish = { hosts: 1, npusPerHost: 1, runtime, hasBegun: true, ...(priority && { priority }) };
     return withHosts(
       { cluster, generation: 0, ...wish, onWaiting: (note) => this.view.show('evaluate', { note }) },
       async ({ owner, leases }) => {

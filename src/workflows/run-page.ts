@@ -16,11 +16,12 @@ const MARKS: Readonly<Record<StageState['status'], string>> = {
 
 /** `now`: a page stands still between two moments at which workflow code runs, so it says when it was written. */
 export function runPage(state: RunState, now: number): string {
-  const { runId, outcome, stages, gang, paused, stopped } = state;
+  const { runId, outcome, stages, gang, paused, stopped, retry } = state;
   const isRunning = outcome === 'running';
   const hint =
-    '`anneal stop` and **Cancel** end the run, `anneal pause` lets it wait: trainers save first. *Pause* of an activity is ignored.';
+    '**Cancel** and *anneal stop* end the run, *anneal pause* lets it wait: trainers save first. *Pause* of an activity is ignored.';
   const requests = [
+    ...(retry === undefined ? [] : [`retries ${retry.of}${retry.note === '' ? '' : `: ${retry.note}`}`]),
     ...(paused === undefined ? [] : [sayPaused(paused)]),
     ...(stopped === undefined ? [] : [sayStopped(stopped)]),
   ];

@@ -16,9 +16,10 @@ export class RunView {
   private readonly anew = new Set<StageName>();
   private readonly attributes = new CurrentAttributes();
 
-  constructor({ runId, cluster, spec }: FineTuneInput) {
+  constructor({ runId, cluster, spec, retries }: FineTuneInput) {
     const stages = STAGE_NAMES.map((stage): StageState => ({ stage, status: 'waiting', hosts: [], note: '' }));
     this.state = { runId, name: spec.name, cluster, stages, iterations: spec.training.iterations, outcome: 'running' };
+    if (retries !== undefined) this.retries(retries, '');
     // Whoever started the run may have left them out: a schedule, the Temporal UI.
     this.attributes.set({
       AnnealRun: runId,
@@ -82,6 +83,11 @@ export class RunView {
     const done = phase === 'done' ? `, iteration ${String(committedIteration)}` : '';
     this.show('train', { hosts, note: note === '' ? `generation ${String(generation)}${done}` : note });
     this.attributes.set({ AnnealHosts: hosts, AnnealGeneration: generation, AnnealIteration: committedIteration });
+  }
+
+  retries(of: string, note: string): void {
+    this.state = { ...this.state, retry: { of, note } };
+    this.render();
   }
 
   /** What people have asked of the run, as it holds from now on; a list shows a pause as it shows an outcome. */

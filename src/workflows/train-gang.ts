@@ -45,7 +45,7 @@ export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
 }
 
 async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
-  const { runId, cluster, opening } = input;
+  const { runId, cluster, opening, stageKey, goesOnFrom } = input;
   const view = new GangView(runId, opening.iterations);
   setHandler(gangQuery, () => view.state);
   const pause = new GangPause();
@@ -80,6 +80,9 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     view.show(withIncident(view.state, incident));
     await view.tell();
   };
+
+  // A run that retries another one has that one's commit as its first; from then on its log is as any other.
+  if (goesOnFrom !== undefined && log.nextNumber === 1) await append({ fact: 'commit', ...goesOnFrom, generation: 0 });
 
   // A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole.
   for (let last = lastCommit(log); last !== undefined && last.iteration >= opening.iterations; last = lastCommit(log)) {
@@ -126,6 +129,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
               npusPerHost: opening.npusPerHost,
               runtime: opening.runtime,
               hasBegun: log.generation > 0,
+              ...(opening.priority && { priority: opening.priority }),
               onWaiting: (note) => {
                 view.show({ note });
                 void group(() => view.tell());
@@ -134,7 +138,10 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
             async ({ owner, leases }) => {
               const hosts = leases.map(({ host }) => host.name);
               view.show({ hosts, note: '' });
-              await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
+              await append({
+                ...{ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts },
+                ...(stageKey === undefined ? {} : { stageKey }),
+              });
               upsertSearchAttributes([
                 searchAttribute('AnnealGeneration', generation),
                 searchAttribute('AnnealHosts', hosts),

@@ -2,8 +2,10 @@
  * What people ask of a run while it trains: pause and resume, drain a host, stop, retry. Each ends in the bits of a run that nobody
  * has touched, and no iteration is trained twice: what a trainer had done when it was asked is saved, shipped and committed.
  */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { stringify } from 'yaml';
 import type { FineTuneResult, RunHandle } from '../../src/client/index.js';
 import { hostStatus } from '../../src/plan/hosts.js';
 import { DevCluster } from '../support/dev-cluster.js';
@@ -117,4 +119,58 @@ test('stopped while it trains: what was trained is committed, the hosts go back,
   await expectEachOnce(run, 1, last);
   const late = await cluster.cli('resume', 'stopped');
   expect([late.code, late.stderr]).toEqual([2, expect.stringContaining('The run "stopped" has ended')]);
+});
+
+test('retried with a changed spec: goes on from the commit of the stopped run, and ends in the same bits', async () => {
+  const changed = { ...spec, name: 'repaired', checkpoint: { everyIterations: 20 } };
+  const file = join(cluster.root, 'repaired.yaml');
+  await writeFile(file, stringify(changed));
+  const last = (await commitsOf(cluster, 'stopped')).at(-1);
+  const retrying = await cluster.cli('retry', 'stopped', '--spec', file);
+  expect([retrying.code, retrying.stdout]).toEqual([
+    0,
+    expect.stringContaining('stopped-r2 is started; it retries stopped.'),
+  ]);
+  const run = cluster.anneal.runs.get('stopped-r2');
+  const { weightsDigest } = await endOf(run);
+  expect(weightsDigest).toBe(undisturbed.weightsDigest);
+  const state = await run.state();
+  expect(state?.stages.slice(0, 3).map(({ status }) => status)).toEqual(['reused', 'reused', 'reused']);
+  expect(state?.retry?.note).toBe(`goes on from iteration ${String(last?.iteration)}, which run stopped has committed`);
+  const log = await readLog(cluster, 'stopped-r2');
+  expect(log[0]).toEqual({ ...last, generation: 0 });
+  expect(log[1]).toMatchObject({ fact: 'open', generation: 1, fromIteration: last?.iteration });
+  await expectEachOnce(run, (last?.iteration ?? 0) + 1, ITERATIONS);
+  // What the other run has committed is still its own, though the new one has dropped it as too old.
+  expect(log).toContainEqual(expect.objectContaining({ fact: 'drop', generation: 0, iteration: last?.iteration }));
+  expect(await cluster.store.head(last?.checkpoint.manifestKey ?? '')).toBeDefined();
+  expect((await cluster.cli('report', 'stopped-r2')).stdout).toContain('goes on from iteration');
+  const again = await cluster.cli('retry', 'stopped-r2');
+  expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('there is nothing to retry')]);
+});
+
+test('who waits for hosts goes by the priority of the spec, and the queue says so', async () => {
+  const hosts = ['host-a', 'host-b'];
+  for (const host of hosts) expect((await cluster.cli('hosts', 'drain', host, '--reason', 'a test')).code).toBe(0);
+  const waits = (count: number) =>
+    until(`${String(count)} wait`, LIMIT_MS, async () => {
+      const waiting = await cluster.anneal.hosts.queue();
+      return waiting.length === count ? waiting : undefined;
+    });
+  const normal = await training('normal');
+  await waits(1);
+  const high = await cluster.anneal.runs.start({ ...spec, priority: 'high' }, { key: 'high' });
+  expect(await waits(2)).toMatchObject([
+    { owner: { workflowId: 'run/high/train' }, place: 1, priority: 'high' },
+    { owner: { workflowId: 'run/normal/train' }, place: 2, priority: 'normal' },
+  ]);
+  expect((await cluster.cli('hosts', 'queue')).stdout).toMatch(
+    /2 +normal +run\/normal\/train .*1 of them of a higher priority/,
+  );
+  for (const run of [normal, high]) {
+    await run.stop();
+    await expect(run.result()).rejects.toMatchObject({ failure: 'Stopped' });
+  }
+  expect(await opensOf('normal')).toEqual([]);
+  for (const host of hosts) await cluster.anneal.hosts.uncordon(host);
 });

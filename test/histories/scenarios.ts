@@ -12,6 +12,8 @@ import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.j
 import { until } from '../support/until.js';
 
 const LIMIT_MS = 30_000;
+/** Ends the id of the run that is retried. */
+const EARLIER = '-earlier';
 
 /** Both nodes of a generation train. */
 const trains = (cluster: FakeCluster, generation: number): Promise<true> =>
@@ -111,6 +113,23 @@ export const SCENARIOS: readonly Scenario[] = [
       await trains(cluster, 1);
       await run.executeUpdate(UPDATES.stopRun, { args: [{ by: 'a test', why: 'a test' }] });
       return run.result();
+    },
+  },
+  {
+    name: 'retried-from-a-commit',
+    behaviour: () => ({
+      trainRank: (input, _host, fake) => {
+        const isEarlier = input.runId.endsWith(EARLIER);
+        if (input.nodeRank === 0) fake.save(input, isEarlier ? 10 : 30);
+        return isEarlier
+          ? Promise.reject(ApplicationFailure.nonRetryable('NPU out of memory', 'OutOfMemory'))
+          : Promise.resolve({ iteration: 30 });
+      },
+    }),
+    drive: async (cluster, name) => {
+      const earlier = await cluster.submit(`${name}${EARLIER}`);
+      await earlier.result().catch(() => undefined);
+      return (await cluster.submit(name, { retries: `${name}${EARLIER}` })).result();
     },
   },
   { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },

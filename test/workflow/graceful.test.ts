@@ -1,5 +1,5 @@
 /** Stop, pause, resume and drain on a real server: what is saved and committed, what goes back, what goes on, and what is refused. */
-import { Context } from '@temporalio/activity';
+import { ApplicationFailure, Context } from '@temporalio/activity';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Anneal, RequestRefusedError, RunFailedError, type RunHandle } from '../../src/client/index.js';
 import type { TrainRankResult } from '../../src/contract/activities.js';
@@ -60,9 +60,9 @@ const hostsFree = () =>
   until('all hosts are free', LIMIT_MS, async () =>
     (await anneal.hosts.list()).every((host) => hostStatus(host) === 'free') ? true : undefined,
   );
-const logged = (): string[] =>
+const logged = (runId = fake.name): string[] =>
   fake
-    .logOf(fake.name)
+    .logOf(runId)
     .map(
       (fact) => `${fact.fact} g${String(fact.generation)}${fact.fact === 'open' ? '' : ` ${String(fact.iteration)}`}`,
     );
@@ -200,5 +200,36 @@ describe('drain', () => {
     await anneal.hosts.drain('host-b', 'fan');
     expect((await run.result()).outcome).toBe('promoted');
     expect(fake.acts.filter((act) => act.startsWith('evaluate'))).toEqual(['evaluate host-b', 'evaluate host-c']);
+  });
+});
+
+describe('retry', () => {
+  test('goes on from the last commit of a run that has failed, once, and refuses what has nothing to retry', async () => {
+    const run = await submit({
+      trainRank: (input, _host, cluster) => {
+        const isFirst = input.runId === fake.name;
+        if (input.nodeRank === 0) cluster.save(input, isFirst ? 10 : 30);
+        return isFirst
+          ? Promise.reject(ApplicationFailure.nonRetryable('NPU out of memory', 'OutOfMemory'))
+          : Promise.resolve({ iteration: 30 });
+      },
+    });
+    await expect(run.result()).rejects.toMatchObject({ failure: 'OutOfMemory' });
+    expect(fake.logOf(fake.name)[0]).toMatchObject({ fact: 'open', stageKey: 'key-train' });
+    const [retried, again] = [await anneal.runs.retry(run.runId), await anneal.runs.retry(run.runId)];
+    expect([retried.runId, retried.existed, again.existed]).toEqual([`${fake.name}-r2`, false, true]);
+    expect((await retried.result()).outcome).toBe('promoted');
+    expect(fake.acts).toContain('stage in g1 from 10 host-a');
+    expect(logged(retried.runId)).toEqual(['commit g0 10', 'open g1', 'commit g1 30']);
+    expect((await retried.state())?.retry).toEqual({ of: fake.name, note: 'goes on' });
+    expect(await refusal(anneal.runs.retry(retried.runId))).toContain('has ended as promoted');
+  });
+
+  test('of a run that goes on is refused', async () => {
+    const run = await submit(endless(9));
+    await trains(1);
+    expect(await refusal(anneal.runs.retry(run.runId))).toContain('goes on, so it cannot be retried');
+    await run.stop();
+    await expect(run.result()).rejects.toMatchObject({ failure: 'Stopped' });
   });
 });

@@ -88,12 +88,13 @@ export function showHosts(listed: readonly HostListing[]): string {
 }
 
 export function showQueue(waiting: readonly Waiting[]): string {
-  const rows = waiting.map(({ place, owner, reason }) => [
+  const rows = waiting.map(({ place, priority, owner, reason }) => [
     String(place),
+    priority,
     `${owner.workflowId} (generation ${String(owner.generation)})`,
     reason,
   ]);
-  return textTable(['PLACE', 'WAITS FOR HOSTS', 'WHY'], rows);
+  return textTable(['PLACE', 'PRIORITY', 'WAITS FOR HOSTS', 'WHY'], rows);
 }
 
 export function showOneHost(host: HostView): string {
