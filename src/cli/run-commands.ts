@@ -1,14 +1,11 @@
 /** `anneal stop|pause|resume|retry RUN`: what can be written; what they do is in commands/requests.ts and commands/retry.ts. */
 import type { Command } from 'commander';
 import { addCommand, run } from './command.js';
+import type { RequestFlags } from './commands/requests.js';
 import type { RetryFlags } from './commands/retry.js';
-import { withWhere, type WhereFlags } from './where.js';
+import { withWhere } from './where.js';
 
 const load = () => import('./commands/requests.js');
-export interface RequestFlags extends WhereFlags {
-  readonly why: string;
-  readonly json?: boolean;
-}
 
 export function addRunCommands(program: Command): void {
   const add = (name: string, description: string, example: string): Command =>

@@ -75,8 +75,8 @@ export async function withHosts<Result>(
     const { grant } = asked;
     return await using.run(() => use(grant));
   } catch (error) {
-    const isByDrain = ended.by !== undefined && !CancellationScope.current().consideredCancelled;
-    if (isByDrain && isCancellation(error)) throw ended.by;
+    const { by } = ended;
+    if (by !== undefined && isCancellation(error) && !CancellationScope.current().consideredCancelled) throw by;
     if (error instanceof GangBroken) faults = hostFaults(error.failures);
     throw error;
   } finally {

@@ -2,8 +2,12 @@
 import type { RunHandle } from '../../client/index.js';
 import { EXIT_CODES } from '../exit-codes.js';
 import { print, printJson } from '../output.js';
-import type { RequestFlags } from '../run-commands.js';
-import { withAnneal } from '../where.js';
+import { withAnneal, type WhereFlags } from '../where.js';
+
+export interface RequestFlags extends WhereFlags {
+  readonly why: string;
+  readonly json?: boolean;
+}
 
 const SAVES = 'if it trains, its trainers save, the save is committed and the hosts go back';
 
