@@ -51,7 +51,8 @@ export type { ModelListing } from './models.js';
 export type { RetrainListing } from './retrain-list.js';
 export type { RequestOptions } from './requests.js';
 export type { RunListing } from './run-list.js';
-export type { RetryOptions, RunHandle, StartOptions } from './runs.js';
+export type { RunHandle } from './run-handle.js';
+export type { RetryOptions, StartOptions } from './runs.js';
 export {
   OVERLAP_NAMES,
   type Overlap,

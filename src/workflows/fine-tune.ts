@@ -6,7 +6,6 @@ import {
   defineSignal,
   isCancellation,
   setHandler,
-  startChild,
 } from '@temporalio/workflow';
 import type {
   FileSetRef,
@@ -24,28 +23,22 @@ import {
   type RunResult,
   type RunState,
 } from '../contract/messages.js';
-import { trainWorkflowId } from '../contract/names.js';
 import { specKey } from '../contract/store-keys.js';
 import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
 import type { DataState } from '../plan/promotions.js';
-import type { Commit } from '../plan/run-log.js';
-import { control, onNpu, verifying } from './activities.js';
+import { control, verifying } from './activities.js';
 import { inGroup } from './event-group.js';
 import { asRoot, failureFacts } from './failure.js';
-import { HostDrained } from './gang.js';
 import { judgeResult, type Evaluated, type Judged } from './gate.js';
-import { withHosts } from './lease.js';
-import { HOST_STAGE } from './options.js';
-import { searchAttribute } from './search-attributes.js';
-import { HOST_FAILURES, onSomeHost } from './some-host.js';
+import { evaluateStage } from './evaluate-stage.js';
+import { onSomeHost } from './some-host.js';
 import { RunRequests } from './run-requests.js';
 import { RunView } from './run-view.js';
-import { trainGang } from './train-gang.js';
+import { trainStage, type Artifacts, type RunParts } from './train-stage.js';
 
 const stateQuery = defineQuery<RunState>(QUERIES.state);
 const gangMoved = defineSignal<[GangNews]>(SIGNALS.gangMoved);
 
-type Artifacts = Partial<Record<ArtifactName, FileSetRef>>;
 type Facts = StageResult['facts'];
 
 export async function fineTune(input: FineTuneInput): Promise<RunResult> {
@@ -90,8 +83,6 @@ async function wholeChain(input: FineTuneInput, run: RunView, requests: RunReque
   return inGroup('promotion', () => chain.judge());
 }
 
-/** Judging that failed so often on leased hosts is at fault itself. */
-const EVALUATIONS = 3;
 /** A disk that damages more artifacts than this during one run is not worth a third look. */
 const PASSES = 3;
 
@@ -112,7 +103,7 @@ class Chain {
   private readonly input: FineTuneInput;
   private readonly opening: RunOpening;
   private readonly view: RunView;
-  private readonly requests: RunRequests;
+  private readonly parts: RunParts;
   private readonly artifacts: Artifacts = {};
   private facts: Facts = {};
   private data: DataState | undefined;
@@ -121,7 +112,7 @@ class Chain {
 
   constructor(input: FineTuneInput, opening: RunOpening, view: RunView, requests: RunRequests) {
     this.input = input;
-    this.requests = requests;
+    this.parts = { input, opening, view, requests };
     this.rival = input.retrain?.base ?? null;
     this.opening = opening;
     this.view = view;
@@ -229,72 +220,10 @@ class Chain {
       case 'publish':
         return onSomeHost(where, (io, host) => (on(host), io.publishModel({ runId, inputs })));
       case 'train':
-        return this.train(inputs, stageKey);
+        return trainStage(this.parts, inputs, stageKey);
       case 'evaluate':
-        return this.evaluate(inputs);
+        return evaluateStage(this.parts, inputs);
     }
-  }
-
-  private async train(inputs: Artifacts, stageKey: string): Promise<StageResult> {
-    const { runId, cluster } = this.input;
-    const goesOnFrom = await this.earlierCommit(stageKey);
-    const gang = await startChild(trainGang, {
-      workflowId: trainWorkflowId(runId),
-      args: [{ runId, cluster, opening: this.opening, inputs, stageKey, ...(goesOnFrom && { goesOnFrom }) }],
-      staticSummary: `train ${runId}`,
-      typedSearchAttributes: [
-        searchAttribute('AnnealRun', runId),
-        searchAttribute('AnnealName', this.input.spec.name),
-        searchAttribute('AnnealModel', this.opening.publishAs),
-        searchAttribute('AnnealCluster', cluster),
-        searchAttribute('AnnealStage', 'train'),
-      ] as never,
-    });
-    return this.requests.tellingGang(gang, () => gang.result());
-  }
-
-  /** Of the run that this one retries, if its training means the same. */
-  private async earlierCommit(stageKey: string): Promise<Commit | undefined> {
-    const { runId, cluster, retries } = this.input;
-    if (retries === undefined) return undefined;
-    const { findEarlierCommit } = control(cluster, `train: can it go on from a commit of ${retries}?`);
-    const { commit, note } = await findEarlierCommit({ runId, earlierRunId: retries, stageKey });
-    this.view.retries(retries, note);
-    return commit;
-  }
-
-  /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */
-  private async evaluate(inputs: Artifacts): Promise<StageResult> {
-    for (let tries = 1; ;) {
-      try {
-        return await this.evaluateOnce(inputs);
-      } catch (error) {
-        // A host that is silent by then is not granted again; one that lives gets a second chance. A lease that a new pool did
-        // not know of is asked for anew.
-        // A host that is drained says nothing of the judging, and is not granted again.
-        if (error instanceof HostDrained) continue;
-        const isOfHost = [...HOST_FAILURES, 'StaleGeneration'].includes(failureFacts(error).type);
-        if (tries === EVALUATIONS || !isOfHost) throw error;
-        tries += 1;
-      }
-    }
-  }
-
-  private evaluateOnce(inputs: Artifacts): Promise<StageResult> {
-    const { runId, cluster } = this.input;
-    const { runtime, priority } = this.opening;
-    const wish = { hosts: 1, npusPerHost: 1, runtime, hasBegun: true, ...(priority && { priority }) };
-    return withHosts(
-      { cluster, generation: 0, ...wish, onWaiting: (note) => this.view.show('evaluate', { note }) },
-      async ({ owner, leases }) => {
-        const lease = leases[0];
-        if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
-        this.view.on('evaluate', lease.host.name);
-        this.view.show('evaluate', { note: '' });
-        const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
-        return npu.evaluateModel({ runId, inputs, fence: lease.fence, owner });
-      },
-    );
   }
 
   private inputsOf(stage: StageName): Record<string, FileSetRef> {
