@@ -20,6 +20,7 @@ const program = new Command('anneal')
   .version(packageVersion())
   .showHelpAfterError('(--help shows what can be written)')
   .addHelpText('after', `\n${exitCodeTable()}\n\nStart with: anneal demo`)
+  .enablePositionalOptions() // what follows a subcommand is the subcommand's, also where its parent has the same option
   .exitOverride();
 
 const command = (name: string, description: string, example: string): Command =>
