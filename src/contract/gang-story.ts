@@ -25,16 +25,16 @@ export function withIncident({ incidents }: GangState, incident: Incident): Chan
   return { incidents: [...incidents, incident].slice(-KEPT) };
 }
 
-/** A gang that moves because an operator wants a host: nobody's fault, and nothing is lost by it but the time to begin again. */
+/** A gang that moves because an operator wants a host: nobody's fault. What it had not saved in time counts as lost. */
 export function movedBy(
   drain: { readonly host: string; readonly why: string; readonly at: number },
-  gang: GangState,
+  { generation, committedIteration }: GangState,
+  reachedIteration: number,
 ): Incident {
-  const { generation, committedIteration, pace } = gang;
   return {
     ...{ at: drain.at, generation, host: drain.host, failure: 'Drained', message: drain.why },
     decision: `Moves the gang to other hosts; it goes on from iteration ${String(committedIteration)}.`,
-    iterationsLost: Math.max(0, (pace?.iteration ?? 0) - committedIteration),
+    iterationsLost: Math.max(0, reachedIteration - committedIteration),
   };
 }
 

@@ -19,6 +19,8 @@ export interface Generation {
   readonly reachedIteration: number;
   /** Records a save that is whole, and drops the commits that are too old by it. */
   readonly commit: (save: CompleteSave) => Promise<void>;
+  /** Told how far its trainers had come when they were ended, by their own words. */
+  readonly heard: (iteration: number) => void;
   readonly view: GangView;
 }
 

@@ -50,6 +50,7 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
     if (isEcho(failureFacts(error).type)) await rootOrLate(ranks);
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
     const heardIteration = await stopAll(gang);
+    gang.heard(heardIteration);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first.
     await throwBroken(gang, ranks, { first: commitFailure, foundAt, heardIteration });

@@ -149,6 +149,9 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
               await runGeneration({
                 ...{ input, generation, owner, leases, from, reachedIteration, view },
                 commit: (save) => commit(save, generation),
+                heard: (iteration) => {
+                  reachedIteration = Math.max(reachedIteration, iteration);
+                },
               });
             },
           ),
@@ -156,7 +159,9 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
       );
     } catch (error) {
       if (error instanceof HostDrained) {
-        await remember(movedBy({ host: error.drain.host, why: error.message, at: error.at }, view.state));
+        await remember(
+          movedBy({ host: error.drain.host, why: error.message, at: error.at }, view.state, reachedIteration),
+        );
         continue;
       }
       if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
