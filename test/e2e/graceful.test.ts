@@ -14,7 +14,10 @@ import { smallSpec, writeDigits } from '../support/small-run.js';
 import { until, within } from '../support/until.js';
 
 const LIMIT_MS = 240_000;
-const ITERATIONS = 80;
+/** With batches so large that an iteration takes long beside what passes between a request and its save, some seconds. */
+const ITERATIONS = 100;
+const BATCH = 256;
+const IMAGES = 300;
 
 let cluster: DevCluster;
 let spec: ReturnType<typeof smallSpec>;
@@ -23,8 +26,9 @@ let undisturbed: FineTuneResult;
 beforeAll(async () => {
   cluster = await DevCluster.start({ agents: 3 });
   const data = join(cluster.root, 'data');
-  await writeDigits(data);
-  spec = smallSpec({ data, iterations: ITERATIONS });
+  await writeDigits(data, IMAGES);
+  const small = smallSpec({ data, iterations: ITERATIONS });
+  spec = { ...small, training: { ...small.training, globalBatchSize: BATCH } };
   undisturbed = await endOf(await cluster.anneal.runs.start(spec, { key: 'undisturbed' }));
 });
 afterAll(async () => {
@@ -85,7 +89,10 @@ test('paused and resumed, then moved off a host that is drained: the same bits, 
   );
 
   expect((await cluster.cli('resume', 'moved')).code).toBe(0);
-  const beyond = await committedBeyond('moved', kept);
+  const beyond = await until('the second generation trains', LIMIT_MS, async () => {
+    const iteration = (await run.snapshot())?.training?.iteration ?? 0;
+    return (await opensOf('moved')).length === 2 && iteration > kept ? iteration : undefined;
+  });
   const [, second] = await opensOf('moved');
   expect(second?.fromIteration).toBe(kept);
   const [drained = ''] = second?.hosts ?? [];
@@ -95,7 +102,7 @@ test('paused and resumed, then moved off a host that is drained: the same bits, 
   expect(weightsDigest).toBe(undisturbed.weightsDigest);
   const [, , third] = await opensOf('moved');
   expect(third?.hosts).not.toContain(drained);
-  expect(third?.fromIteration).toBeGreaterThan(beyond);
+  expect(third?.fromIteration).toBeGreaterThanOrEqual(beyond);
   await expectEachOnce(run, 1, ITERATIONS);
   const host = await cluster.anneal.hosts.get(drained);
   expect(host).toMatchObject({ owner: null, faults: [], cordon: { reason: 'fan' } });
