@@ -26,13 +26,14 @@ export async function findEarlierCommit(
   const facts = (await readFacts(store, runLogPrefix(runId))).map(({ body }) => body as RunFact);
   const commit = lastCommit(foldRunLog(facts));
   if (commit === undefined) return { note: `trains from iteration 0: run ${runId} has committed nothing` };
-  const opened = facts.findLast((fact) => fact.fact === 'open');
-  if (opened?.stageKey === stageKey)
-    return { commit, note: `goes on from iteration ${String(commit.iteration)}, which run ${runId} has committed` };
+  const iteration = `iteration ${String(commit.iteration)}`;
+  const key = facts.findLast((fact) => fact.fact === 'open')?.stageKey;
+  if (key === stageKey) return { commit, note: `goes on from ${iteration}, which run ${runId} has committed` };
+  // Written before there was a retry.
+  if (key === undefined)
+    return { note: `trains from iteration 0: run ${runId} does not say which training its ${iteration} belongs to` };
   const why = await differences(store, runId, plan);
-  return {
-    note: `trains from iteration 0: iteration ${String(commit.iteration)} of run ${runId} belongs to another training, ${why}`,
-  };
+  return { note: `trains from iteration 0: ${iteration} of run ${runId} belongs to another training, ${why}` };
 }
 
 async function differences(store: ObjectStore, runId: string, plan: Plan): Promise<string> {

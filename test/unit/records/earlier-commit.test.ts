@@ -43,6 +43,14 @@ test('none when nothing was committed', async () => {
   expect(await look(store)).toEqual({ note: 'trains from iteration 0: run before has committed nothing' });
 });
 
+test('none of a log that does not say which training it is of', async () => {
+  const { stageKey: _, ...old } = open;
+  const store = await log(old, commit);
+  expect(await look(store)).toEqual({
+    note: 'trains from iteration 0: run before does not say which training its iteration 40 belongs to',
+  });
+});
+
 test.each<[string, (spec: RunSpec) => RunSpec, string]>([
   [
     'a changed value',
