@@ -1,6 +1,6 @@
 /** Turns what went wrong below Temporal into a failure of the contract's table. Cancellation passes through untouched. */
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { FAILURES, type FailureType } from '../contract/failures.js';
+import { FAILURES, type FailureType } from '../plan/failures.js';
 import { isStoreError, type StoreErrorCode } from '../storage/errors.js';
 
 /** A failure of the table; whether the server may retry it stands there and nowhere else. */

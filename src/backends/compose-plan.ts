@@ -50,6 +50,7 @@ function planOf(job: Job): Plan {
     stages: stagesOf(job),
     gate: { minimumAccuracy: spec.evaluation.minimumAccuracy },
     publishAs: spec.publish.model,
+    ...(spec.limits === undefined ? {} : { limits: spec.limits }),
   };
 }
 

@@ -22,6 +22,8 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
         `${event.failure} on ${foreign(event.host)}: ${foreign(event.message)}`,
         foreign(event.decision),
         `${String(event.iterationsLost)} iterations lost`,
+        ...(event.secondsToDetect === undefined ? [] : [`found after ${duration(event.secondsToDetect)}`]),
+        ...(event.secondsToDecide === undefined ? [] : [`decided in ${duration(event.secondsToDecide)}`]),
       ]);
     case 'recovered':
       return audit('*', { at: event.at + event.secondsToNewIteration * 1000, generation: event.generation }, [

@@ -1,9 +1,17 @@
 /** One run by its id: its state, its result, its events, its loss record, and what may be asked of it. */
 import { type Client, WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
-import { type Asked, type FineTuneResult, type RunResult, type RunState, UPDATES } from '../contract/messages.js';
+import {
+  type Asked,
+  type FineTuneResult,
+  type Incident,
+  type RunResult,
+  type RunState,
+  UPDATES,
+} from '../contract/messages.js';
 import { runWorkflowId } from '../contract/names.js';
 import { sayStopped } from '../plan/run-requests.js';
+import { readIncidents } from '../records/incidents.js';
 import type { Place } from './connect.js';
 import { RunFailedError } from './errors.js';
 import type { RunEvent, Snapshot } from './events.js';
@@ -85,6 +93,11 @@ export class RunHandle {
    */
   async metrics(): Promise<RunMetrics> {
     return metricsOf(this.#client, await openStore(this.#place), this.runId);
+  }
+
+  /** What broke the run's generations, from the store: all of it, also when Temporal has forgotten the run. As `metrics` otherwise. */
+  async incidents(): Promise<readonly Incident[]> {
+    return readIncidents(await openStore(this.#place), this.runId);
   }
 
   /** What happened so far and what happens, to the end. */

@@ -1,4 +1,5 @@
 /** Input and output of every activity: plain JSON, small; lists live in the store, digests in histories. */
+import type { TrainerPhase } from '../plan/hang.js';
 import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { Commit, RunFact } from '../plan/run-log.js';
 import type { Priority, RunSpec } from '../spec/run.js';
@@ -114,6 +115,13 @@ export interface FindEarlierCommitInput {
   readonly stageKey: string;
 }
 
+export interface LastWordsInput {
+  readonly runId: string;
+  readonly generation: number;
+  readonly hosts: readonly string[];
+}
+export type LastWords = Pick<TrainProgress, 'host' | 'at' | 'iteration'>;
+
 export interface DeleteDroppedInput {
   readonly runId: string;
   /** Look once and return, instead of following the run's log. */
@@ -194,9 +202,9 @@ export interface ControlActivities {
   readonly recordResumePoint: (input: RecordResumePointInput) => Promise<void>;
   readonly readRunLog: (input: { readonly runId: string }) => Promise<readonly RunFact[]>;
   readonly appendRunFacts: (input: AppendRunFactsInput) => Promise<void>;
-  /** Writes the loss record of a training that has ended; its key, or null when nothing was measured. */
+  /** Writes the loss record and the incidents of a training that has ended; the record's key, or null when nothing was measured. */
   readonly recordMetrics: (input: { readonly runId: string }) => Promise<string | null>;
-  /** Never fails: a page that is not told is behind, and no more. */
+  /** Fails only when the store takes no incident: a page that is not told is behind, and no more. */
   readonly tellRun: (input: TellRunInput) => Promise<void>;
   /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
   readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;
@@ -204,6 +212,8 @@ export interface ControlActivities {
   readonly findEarlierCommit: (
     input: FindEarlierCommitInput,
   ) => Promise<{ readonly commit?: Commit; readonly note: string }>;
+  /** What the heartbeats of these hosts' trainers last said, as the server keeps it. Never fails: nobody was heard then. */
+  readonly lastWords: (input: LastWordsInput) => Promise<readonly LastWords[]>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;
   /** Deletes the files of commits that the run's log has dropped for their age. */
   readonly deleteDropped: (input: DeleteDroppedInput) => Promise<void>;
@@ -273,7 +283,9 @@ export interface TrainRankResult {
 /** What a trainer's heartbeat says: small, for the Pending Activities page and for `anneal watch`. */
 export interface TrainProgress {
   readonly host: string;
-  readonly phase: 'starting' | 'training' | 'saving' | 'shipping' | 'done';
+  /** Epoch milliseconds by the host's clock. */
+  readonly at: number;
+  readonly phase: TrainerPhase;
   readonly generation: number;
   readonly iteration: number;
   readonly iterations: number;
@@ -302,6 +314,24 @@ export interface VacateHostInput {
   /** Higher than that of every lease that is over; work under a lower one is refused from then on. */
   readonly fence: number;
 }
+/** A sign of life of a host, with what it sees of a trainer. */
+export interface ProbeTrainerInput extends GangInput {
+  /** Write the stacks of all ranks into the run's log. */
+  readonly stacks: boolean;
+}
+export interface TrainerLook {
+  readonly trainer: 'absent' | 'starting' | 'running' | 'exited' | 'lost';
+  /** Only with stacks. */
+  readonly ranks: readonly RankLook[];
+}
+export interface RankLook {
+  readonly rank: number;
+  readonly pid: number;
+  /** Of the process, as a person says it: `running`, `sleeping`, `stopped`, `in a driver`. */
+  readonly state: string;
+  /** What took its stacks, or why nothing did. */
+  readonly stacks: string;
+}
 export interface StopTrainerResult {
   readonly stopped: readonly number[];
   /** How far the one trainer came that was asked for, by its own words. */
@@ -317,6 +347,7 @@ export interface IoActivities {
   readonly publishModel: (input: StageInput) => Promise<StageResult>;
   readonly stageIn: (input: StageInInput) => Promise<void>;
   readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
+  readonly probeTrainer: (input: ProbeTrainerInput) => Promise<TrainerLook>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
   /** Stores the fence, then ends whatever an earlier lease has left, and proves the host empty. */
   readonly vacateHost: (input: VacateHostInput) => Promise<StopTrainerResult>;

@@ -20,6 +20,13 @@ export interface Incident {
   readonly message: string;
   readonly decision: string;
   readonly iterationsLost: number;
+  /**
+   * From the moment at which the cause was there, by the clock of the host that knows it (a trainer's end, its last progress, its last
+   * heartbeat), to `at`; left out when nobody can tell.
+   */
+  readonly secondsToDetect?: number;
+  /** From `at` to the decision: what is left of the gang has ended by then, and what was saved whole is committed. */
+  readonly secondsToDecide?: number;
   /** From `at` to the first iteration that no generation had reached before; left out while nobody knows. */
   readonly secondsToNewIteration?: number;
 }

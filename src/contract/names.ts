@@ -28,6 +28,8 @@ export const SEARCH_ATTRIBUTES = {
   AnnealStage: 'Keyword',
   AnnealOutcome: 'Keyword',
   AnnealHosts: 'KeywordList',
+  /** The failures that this run's incidents had, each once. */
+  AnnealFailures: 'KeywordList',
   AnnealGeneration: 'Int',
   AnnealIteration: 'Int',
 } as const;

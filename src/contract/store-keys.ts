@@ -32,6 +32,11 @@ export const trainLogName = (generation: number, nodeRank: number): string =>
   `train-g${String(generation)}-node${String(nodeRank)}`;
 export const metricsLogName = (generation: number): string => `metrics-g${String(generation)}`;
 
+/** An incident, once when it was decided on, and once more when its cost in time is known; both together as one object at the end. */
+export const incidentsPrefix = (runId: string): string => `${runFolder(runId)}incidents/`;
+export const finishedIncidentsKey = (runId: string, lastGeneration?: number): string =>
+  `${runFolder(runId)}incidents${lastGeneration === undefined ? '' : `-g${String(lastGeneration)}`}.jsonl`;
+
 /** The loss record of a training that has ended; of one that went on after that, the longer record by its last generation. */
 export const finishedMetricsKey = (runId: string, lastGeneration?: number): string =>
   `${runFolder(runId)}metrics${lastGeneration === undefined ? '' : `-g${String(lastGeneration)}`}.jsonl`;

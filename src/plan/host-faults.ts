@@ -1,12 +1,7 @@
 /** What speaks against a host itself, and when it is set apart for a day: on evidence, seldom, and never for a bad spec. */
+import { gangClass } from './failures.js';
 import type { Cordon, HostFault, HostView, NotedFault } from './hosts.js';
 import type { NodeFailure } from './verdict.js';
-
-/**
- * Failures that no spec can cause: nobody answers for the host, a process survives SIGKILL, somebody killed a supervisor. A trainer
- * that dies is none of them: it would die on every host.
- */
-const EVIDENCE: readonly string[] = ['HostLost', 'HostDirty', 'SupervisorLost'];
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const FAULTS_FOR_QUARANTINE = 2;
@@ -15,9 +10,13 @@ const QUARANTINES_PER_RUN = 2;
 /** More would only swell the pool's state: two are enough for a quarantine. */
 const FAULTS_KEPT = 5;
 
+/**
+ * Failures that no spec can cause: nobody answers for the host, a process survives SIGKILL, somebody killed a supervisor. A trainer
+ * that dies is none of them: it would die on every host.
+ */
 export function hostFaults(failures: readonly NodeFailure[]): readonly HostFault[] {
   return failures
-    .filter(({ type }) => EVIDENCE.includes(type))
+    .filter(({ type }) => gangClass(type).isHostFault)
     .map(({ host, type, message }) => ({ host, failure: type, message }));
 }
 

@@ -1,4 +1,5 @@
 /** The plan: everything derived from a spec before anything starts. What `anneal plan` prints is what the agents run. */
+import type { HangLimits } from './hang.js';
 
 /**
  * What only a lease, a host or an earlier stage knows. Each hole is filled by the agent at launch:
@@ -114,6 +115,8 @@ export interface Plan {
   readonly stages: Readonly<Record<StageName, StagePlan>>;
   readonly gate: { readonly minimumAccuracy: number };
   readonly publishAs: string;
+  /** How long a trainer may make no progress, where the spec says it. */
+  readonly limits?: HangLimits;
 }
 
 /** The value of every hole that a command may have, on one host. */

@@ -1,4 +1,5 @@
 /** What a broken gang means: one root among many echoes, and whether another generation is worth its hosts. */
+import { EVIDENCE, gangClass } from './failures.js';
 
 /** How one node of a gang ended. */
 export interface NodeFailure {
@@ -9,18 +10,25 @@ export interface NodeFailure {
   readonly message: string;
   /** How far the node's trainer had come by its own words; left out when nobody can tell. */
   readonly iteration?: number;
+  /** When the cause was there, epoch milliseconds by the host's clock; left out when nobody can tell. */
+  readonly since?: number;
 }
 
 /** A reset connection is an echo of somebody else's death; so is a rank that another's end took down, or that we stopped after it. */
-const ECHOES: readonly string[] = ['PeerLost', 'Stopped', 'StaleGeneration'];
-
 export function isEcho(type: string): boolean {
-  return ECHOES.includes(type);
+  return weight(type) >= EVIDENCE.indexOf('echo');
 }
 
-/** The failure that explains the others: a lost host first, then any that is no echo, then the first. */
+/** Later than all that is known. */
+const UNKNOWN = Number.MAX_SAFE_INTEGER;
+
+/** The failure that explains the others: the nearest to a cause, of two as near the earlier one, then the first that is named. */
 export function rootCause(failures: readonly NodeFailure[]): NodeFailure | undefined {
-  return failures.find(({ type }) => type === 'HostLost') ?? failures.find(({ type }) => !isEcho(type)) ?? failures[0];
+  return failures.toSorted((a, b) => weight(a.type) - weight(b.type) || (a.since ?? UNKNOWN) - (b.since ?? UNKNOWN))[0];
+}
+
+function weight(type: string): number {
+  return EVIDENCE.indexOf(gangClass(type).evidence);
 }
 
 export type Verdict =
@@ -32,13 +40,6 @@ export type Verdict =
 /** Restarts that gained a commit are free; so many in a row that gained none end the run. */
 export const RESTARTS_WITHOUT_PROGRESS = 3;
 
-/** Failures that the same input meets again on any host: the user has to act. */
-const FOR_THE_USER: readonly string[] = ['OutOfMemory', 'LossDiverged', 'SpecInvalid', 'RefusedArguments'];
-/** Another generation reads the same files: what they are made from has to be made again first. */
-const FOR_THE_CHAIN: readonly string[] = ['ArtifactCorrupt'];
-/** Another writer has this run's log: this one must stop at once. */
-const FENCED: readonly string[] = ['FactConflict'];
-
 /** The commit from which a generation began, and where the one before it stands: 0 when there is none. */
 export interface StepBack {
   readonly from: number;
@@ -47,7 +48,11 @@ export interface StepBack {
 
 /** `back` is left out when the generation began at iteration 0, so that there is no commit to drop. */
 export function judge(root: NodeFailure, restartsWithoutProgress: number, back?: StepBack): Verdict {
-  if (root.type === 'CheckpointDamaged' && back !== undefined) {
+  const { gang: action, remedy } = gangClass(root.type);
+  const giveUp = (...why: readonly string[]): Verdict => ({
+    ...{ decision: 'give up', type: root.type, why: why.filter((part) => part !== '').join(' ') },
+  });
+  if (action === 'one commit back' && back !== undefined) {
     const before =
       back.to === 0 ? 'no commit is left before it' : `the commit before it is iteration ${String(back.to)}`;
     const goesOn = back.to === 0 ? 'starts from the converted model' : 'goes on from there';
@@ -56,16 +61,19 @@ export function judge(root: NodeFailure, restartsWithoutProgress: number, back?:
       why: `Drops the damaged commit of iteration ${String(back.from)}; ${before}: ${goesOn}.`,
     };
   }
-  if (FOR_THE_CHAIN.includes(root.type))
-    return { decision: 'give up', type: root.type, why: `What the gang reads is made again. ${root.message}` };
-  if (FENCED.includes(root.type)) return { decision: 'give up', type: root.type, why: root.message };
-  if (FOR_THE_USER.includes(root.type))
-    return { decision: 'give up', type: root.type, why: `The same would happen again on any host. ${root.message}` };
+  if (action === 'make again') return giveUp('What the gang reads is made again.', root.message);
+  if (action === 'yield') return giveUp(root.message);
+  if (action === 'stop') return giveUp('The same would happen again on any host.', root.message, remedy);
   if (restartsWithoutProgress >= RESTARTS_WITHOUT_PROGRESS)
     return {
       decision: 'give up',
       type: 'BudgetExhausted',
-      why: `${String(restartsWithoutProgress)} restarts in a row gained no checkpoint; the last ended on ${root.host}: ${root.message}`,
+      why: [
+        `${String(restartsWithoutProgress)} restarts in a row gained no checkpoint; the last ended on ${root.host}: ${root.message}`,
+        remedy,
+      ]
+        .filter((part) => part !== '')
+        .join(' '),
     };
   return { decision: 'again', why: 'Starts a new generation from the last committed checkpoint.' };
 }

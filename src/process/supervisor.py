@@ -26,6 +26,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Any, NamedTuple, NoReturn
 
 TICK_S = 0.1
@@ -117,7 +118,7 @@ def write_json(path: str, value: Any, exclusive: bool = False) -> None:
 
 
 def wall_clock() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Supervisor:

@@ -38,6 +38,11 @@ export async function findTrainer(dir: string, signal?: AbortSignal): Promise<Tr
   return (await poll(() => look(dir), { timeoutMs: settleMs, pollMs: 50, signal })) ?? undecided;
 }
 
+/** As `findTrainer`, at once: `starting` while a launch is undecided. */
+export async function trainerNow(dir: string): Promise<TrainerStatus['state'] | 'starting'> {
+  return (await look(dir))?.state ?? 'starting';
+}
+
 async function look(dir: string): Promise<TrainerStatus | undefined> {
   const state = await readState(dir);
   if (state !== undefined && 'pid' in state && isAlive(state)) {

@@ -67,7 +67,10 @@ function curveOf({ metrics }: RunFacts, show: (curve: string) => readonly string
 }
 
 const STAGE_HEADER: Row = ['Stage', 'Status', 'Time', 'Hosts', 'Note'];
-const INCIDENT_HEADER: Row = ['Generation', 'Host', 'Failure', 'Decision', 'Iterations lost'];
+const INCIDENT_HEADER: Row = [
+  ...['Generation', 'Host', 'Failure', 'Decision', 'Iterations lost'],
+  ...['Found after', 'Decided in', 'New iterations after'],
+];
 
 function stageRows(stages: readonly StageState[]): readonly Row[] {
   return stages.map(({ stage, status, startedAt, endedAt, hosts, note }) => [
@@ -85,12 +88,11 @@ function section(
 ): readonly string[] {
   if (incidents === undefined || incidents.length === 0) return [];
   return show(
-    incidents.map(({ generation, host, failure, decision, iterationsLost }) => [
-      String(generation),
-      host,
-      failure,
-      decision,
-      String(iterationsLost),
+    incidents.map(({ generation, host, failure, decision, iterationsLost, ...times }) => [
+      ...[String(generation), host, failure, decision, String(iterationsLost)],
+      ...[times.secondsToDetect, times.secondsToDecide, times.secondsToNewIteration].map((seconds) =>
+        seconds === undefined ? '-' : duration(seconds),
+      ),
     ]),
   );
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DataSpec } from './data.js';
 import { LayoutSpec } from './layout.js';
+import { LimitsSpec } from './limits.js';
 import { ModelSpec } from './model.js';
 import { RuntimeSpec } from './runtime.js';
 import { CheckpointSpec, TrainingSpec } from './training.js';
@@ -35,6 +36,7 @@ export const RunSpec = z
     checkpoint: CheckpointSpec,
     evaluation: EvaluationSpec.default({ heldOutFraction: 0.2, minimumAccuracy: 0, maximumSamples: 0 }),
     publish: PublishSpec,
+    limits: LimitsSpec.optional(),
   })
   .describe('One fine-tune from its sources to a judged model.');
 export type RunSpec = z.output<typeof RunSpec>;

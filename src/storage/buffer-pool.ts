@@ -5,27 +5,35 @@ interface Waiter {
   readonly resolve: (bytes: SharedArrayBuffer) => void;
 }
 
+export interface BufferPoolSizes {
+  /** Of all buffers that are out. */
+  readonly limitBytes: number;
+  /** Buffers of this size are kept for the next one. */
+  readonly keptBytes: number;
+  /** Whoever needs no more than this gets as much, from buffers that are kept too. */
+  readonly smallBytes: number;
+}
+
 const idleMs = 10_000;
 
 export class BufferPool {
-  readonly #limitBytes: number;
-  readonly #keptBytes: number;
-  readonly #free: SharedArrayBuffer[] = [];
+  readonly #sizes: BufferPoolSizes;
+  readonly #free = new Map<number, SharedArrayBuffer[]>();
   readonly #waiting: Waiter[] = [];
   #usedBytes = 0;
   #idle: NodeJS.Timeout | undefined;
 
-  /** `keptBytes`: the size of which buffers are kept for the next one. */
-  constructor(limitBytes: number, keptBytes: number) {
-    this.#limitBytes = limitBytes;
-    this.#keptBytes = keptBytes;
+  constructor(sizes: BufferPoolSizes) {
+    this.#sizes = sizes;
+    for (const size of [sizes.keptBytes, sizes.smallBytes]) this.#free.set(size, []);
   }
 
   /**
-   * A buffer of exactly this size, in the order of the calls; one above the limit is given when no other is out. Take what is needed first
+   * A buffer of this size, or a larger one if it is small, in the order of the calls; one above the limit is given when no other is out. Take what is needed first
    * before what is needed later, and do not wait for a later one to give an earlier one back: then nobody waits for ever.
    */
-  async take(sizeBytes: number): Promise<SharedArrayBuffer> {
+  async take(neededBytes: number): Promise<SharedArrayBuffer> {
+    const sizeBytes = neededBytes <= this.#sizes.smallBytes ? this.#sizes.smallBytes : neededBytes;
     return new Promise((resolve) => {
       this.#waiting.push({ sizeBytes, resolve });
       this.#serve();
@@ -34,21 +42,23 @@ export class BufferPool {
 
   give(bytes: SharedArrayBuffer): void {
     this.#usedBytes -= bytes.byteLength;
-    if (bytes.byteLength === this.#keptBytes) this.#free.push(bytes);
+    this.#free.get(bytes.byteLength)?.push(bytes);
     this.#serve();
     if (this.#usedBytes > 0) return;
     // One transfer often follows another; after the last one nothing is held.
-    this.#idle = setTimeout(() => (this.#free.length = 0), idleMs).unref();
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      for (const buffers of this.#free.values()) buffers.length = 0;
+    }, idleMs).unref();
   }
 
   #serve(): void {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-      if (this.#usedBytes > 0 && this.#usedBytes + next.sizeBytes > this.#limitBytes) return;
+      if (this.#usedBytes > 0 && this.#usedBytes + next.sizeBytes > this.#sizes.limitBytes) return;
       this.#waiting.shift();
       clearTimeout(this.#idle);
       this.#usedBytes += next.sizeBytes;
-      const kept = next.sizeBytes === this.#keptBytes ? this.#free.pop() : undefined;
-      next.resolve(kept ?? new SharedArrayBuffer(next.sizeBytes));
+      next.resolve(this.#free.get(next.sizeBytes)?.pop() ?? new SharedArrayBuffer(next.sizeBytes));
     }
   }
 }

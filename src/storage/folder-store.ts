@@ -12,6 +12,7 @@ import { FolderRoot } from './folder-root.js';
 import type { FileDigest } from './hash-pool.js';
 import { inlineBytes, sha256File } from './hashing.js';
 import { checkKey, checkPrefix } from './keys.js';
+import { digestMismatch, matches, sameOrConflict } from './mismatch.js';
 import type {
   CreateOutcome,
   FileTransferOptions,
@@ -20,7 +21,7 @@ import type {
   ObjectStore,
   TransferOptions,
 } from './object-store.js';
-import { digestMismatch, fill, matches, readWhole, receiveFile, sameOrConflict } from './transfer.js';
+import { fill, readWhole, receiveFile } from './transfer.js';
 
 export interface FolderStoreOptions {
   /** Age since the last write at which a temporary file counts as left behind by a killed process. Default one day. */

@@ -1,18 +1,18 @@
-/** A small, bounded set of threads that hash files, so that gigabytes of SHA-256 never delay a heartbeat of the main thread. */
-import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import { StoreError } from './errors.js';
-import { hashWorkerSource } from './hash-worker.js';
+/**
+ * A small, bounded set of threads that hash files, so that gigabytes of SHA-256 never delay a heartbeat of the main thread. They also read
+ * and store small files, thousands of which would.
+ */
+import { openJob } from './hash-threads.js';
+import type { FileDigest, ThreadError, Update } from './hash-threads.js';
 
-export interface FileDigest {
-  readonly sha256: string;
-  readonly sizeBytes: number;
-}
+export type { FileDigest };
 
-/** A file that is hashed while it is written. The writer says how far it is; the bytes are read back from the file itself. */
+/** A file that is hashed while it is written. What the writer only says to be there is read back from the file itself. */
 export interface GrowingHash {
   /** The first `availableBytes` bytes of the file are there and will not change. */
   advance(availableBytes: number): void;
+  /** Its next bytes, from memory, where they must not change until this answers; in their order, and behind all that `advance` told. */
+  update(bytes: SharedArrayBuffer, length: number): Promise<unknown>;
   /** Hashes up to `totalBytes` and answers; `sizeBytes` is smaller if the file is. */
   finish(totalBytes: number): Promise<FileDigest>;
   /** Ends the work; harmless after `finish`. */
@@ -21,52 +21,21 @@ export interface GrowingHash {
 
 /** Bytes that are hashed while they pass through memory. */
 export interface ByteHash {
-  /**
-   * Hashes the first `length` bytes, which must not change until then. Answers their own SHA-256 too if `own`, else an empty text.
-   * Calls count in their order.
-   */
-  update(bytes: SharedArrayBuffer, length: number, own: boolean): Promise<string>;
+  readonly update: Update;
   finish(): Promise<FileDigest>;
   /** Ends the work; harmless after `finish`. */
   cancel(): void;
 }
 
-/** More threads than this gain nothing: one thread hashes about as fast as a good disk reads. */
-const maxThreads = 4;
-
-interface Job {
-  readonly path: string;
-  readonly onProgress: ((bytesDone: number) => void) | undefined;
-  /** Bytes that were handed over and are not answered yet, in order. */
-  readonly updates: { readonly resolve: (own: string) => void; readonly reject: (error: unknown) => void }[];
-  readonly resolve: (digest: FileDigest) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-interface Thread {
-  readonly worker: Worker;
-  readonly jobs: Map<number, Job>;
-}
-
-interface Answer {
-  readonly id: number;
-  readonly bytesDone?: number;
-  readonly hashed?: string;
-  readonly digest?: FileDigest;
-  readonly error?: { readonly code?: string; readonly message: string };
-}
-
-const threads = new Set<Thread>();
-let lastId = 0;
-
 /** Starts hashing `path`, which must exist. Callers bound how many files they hash at once; each one costs a file descriptor. */
 export function startHash(path: string, onProgress?: (bytesDone: number) => void): GrowingHash {
-  const { id, thread, digest, cancel } = openJob(path, onProgress);
+  const { id, thread, update, digest, cancel } = openJob(path, onProgress);
   thread.worker.postMessage({ type: 'start', id, path, availableBytes: 0, finishing: false });
   return {
     advance: (availableBytes) => {
       thread.worker.postMessage({ type: 'advance', id, availableBytes });
     },
+    update: (bytes, length) => update(bytes, length, false),
     finish: (totalBytes) => {
       thread.worker.postMessage({ type: 'finish', id, availableBytes: totalBytes });
       return digest;
@@ -77,18 +46,10 @@ export function startHash(path: string, onProgress?: (bytesDone: number) => void
 
 /** Starts hashing bytes that the caller hands over in shared memory. `what` names them in messages. */
 export function startByteHash(what: string): ByteHash {
-  const { id, thread, updates, digest, cancel } = openJob(what, undefined);
+  const { id, thread, update, digest, cancel } = openJob(what, undefined);
   thread.worker.postMessage({ type: 'start-bytes', id });
   return {
-    update: (bytes, length, own) =>
-      new Promise((resolve, reject) => {
-        if (!thread.jobs.has(id)) {
-          reject(new StoreError('Unavailable', `Hashing ${what} has stopped; try again.`));
-          return;
-        }
-        updates.push({ resolve, reject });
-        thread.worker.postMessage({ type: 'bytes', id, bytes, length, own });
-      }),
+    update,
     finish: () => {
       thread.worker.postMessage({ type: 'finish-bytes', id });
       return digest;
@@ -97,94 +58,27 @@ export function startByteHash(what: string): ByteHash {
   };
 }
 
-interface OpenJob {
-  readonly id: number;
-  readonly thread: Thread;
-  readonly updates: Job['updates'];
-  readonly digest: Promise<FileDigest>;
-  readonly cancel: () => void;
+export interface SmallFile {
+  /** The thread's from now on: they are moved, not copied. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly sha256: string;
+  /** Where it lies until it is whole and synced; removed first. */
+  readonly part: string;
+  readonly path: string;
+  readonly mode: number;
 }
 
-function openJob(path: string, onProgress: ((bytesDone: number) => void) | undefined): OpenJob {
-  const id = ++lastId;
-  const thread = idlestThread();
-  const updates: Job['updates'] = [];
-  const digest = new Promise<FileDigest>((resolve, reject) => {
-    thread.jobs.set(id, { path, onProgress, updates, resolve, reject });
-  });
-  // Whoever never calls `finish` (its transfer failed first) must not cause an unhandled rejection.
-  digest.catch(() => undefined);
-  // A thread keeps the process alive only while it has work.
-  thread.worker.ref();
-  const cancel = (): void => {
-    const job = forget(thread, id);
-    if (job === undefined) return;
-    thread.worker.postMessage({ type: 'cancel', id });
-    rejectAll(job, new Error(`Hashing ${path} was cancelled.`));
-  };
-  return { id, thread, updates, digest, cancel };
+/** Stores a file if its bytes are what they should be; answers what they are. The name is durable only after `syncFolder`. */
+export async function storeSmallFile(file: SmallFile): Promise<FileDigest> {
+  const failureOf = ({ message, ...more }: ThreadError): Error => Object.assign(new Error(message), more);
+  const { id, thread, digest } = openJob(file.path, undefined, failureOf);
+  thread.worker.postMessage({ type: 'store', id, ...file }, [file.bytes.buffer]);
+  return digest;
 }
 
-function rejectAll(job: Job, error: unknown): void {
-  for (const update of job.updates.splice(0)) update.reject(error);
-  job.reject(error);
-}
-
-function idlestThread(): Thread {
-  const idlest = [...threads].sort((a, b) => a.jobs.size - b.jobs.size)[0];
-  const limit = Math.min(maxThreads, availableParallelism());
-  if (idlest !== undefined && (idlest.jobs.size === 0 || threads.size >= limit)) return idlest;
-  return openThread();
-}
-
-function openThread(): Thread {
-  // `execArgv: []`: loaders and inspectors of the main thread are not for this one.
-  const worker = new Worker(hashWorkerSource, { eval: true, execArgv: [], name: 'hash' });
-  const thread: Thread = { worker, jobs: new Map() };
-  threads.add(thread);
-  worker.on('message', (answer: Answer) => {
-    onAnswer(thread, answer);
-  });
-  worker.on('error', (error) => {
-    abandon(thread, error);
-  });
-  worker.on('exit', (code) => {
-    abandon(thread, new Error(`the thread ended with code ${code}`));
-  });
-  return thread;
-}
-
-function onAnswer(thread: Thread, { id, bytesDone, hashed, digest, error }: Answer): void {
-  if (hashed !== undefined) {
-    thread.jobs.get(id)?.updates.shift()?.resolve(hashed);
-    return;
-  }
-  if (bytesDone !== undefined) {
-    thread.jobs.get(id)?.onProgress?.(bytesDone);
-    return;
-  }
-  const job = forget(thread, id);
-  if (job === undefined) return;
-  if (digest !== undefined) {
-    job.onProgress?.(digest.sizeBytes);
-    job.resolve(digest);
-  } else {
-    const code = error?.code === 'ENOENT' ? 'NotFound' : 'Unavailable';
-    job.reject(new StoreError(code, `Could not read ${job.path} to hash it (${error?.message ?? 'no reason given'}).`));
-  }
-}
-
-function forget(thread: Thread, id: number): Job | undefined {
-  const job = thread.jobs.get(id);
-  thread.jobs.delete(id);
-  if (thread.jobs.size === 0) thread.worker.unref();
-  return job;
-}
-
-function abandon(thread: Thread, cause: Error): void {
-  threads.delete(thread);
-  for (const [id, job] of [...thread.jobs]) {
-    forget(thread, id);
-    rejectAll(job, new StoreError('Unavailable', `Hashing ${job.path} stopped, ${cause.message}; try again.`, cause));
-  }
+/** Reads a small file into memory; answers what its bytes are. Errors: `NotFound`, `Unavailable`. */
+export async function loadSmallFile(path: string, bytes: SharedArrayBuffer): Promise<FileDigest> {
+  const { id, thread, digest } = openJob(path, undefined);
+  thread.worker.postMessage({ type: 'load', id, path, bytes });
+  return digest;
 }

@@ -59,11 +59,11 @@ async function hashInThread(path: string, { signal, onProgress }: HashOptions): 
   }
 }
 
-/** SHA-256 (hex) of bytes in shared memory; large ones off the main thread. `what` names them in messages. */
-export async function sha256Shared(bytes: SharedArrayBuffer, what: string): Promise<string> {
-  if (bytes.byteLength <= inlineBytes) return sha256Hex(new Uint8Array(bytes));
+/** SHA-256 (hex) of the first bytes of shared memory; of many off the main thread. `what` names them in messages. */
+export async function sha256Shared(bytes: SharedArrayBuffer, length: number, what: string): Promise<string> {
+  if (length <= inlineBytes) return sha256Hex(new Uint8Array(bytes, 0, length));
   const hash = startByteHash(what);
-  await hash.update(bytes, bytes.byteLength, false);
+  await hash.update(bytes, length, false);
   return (await hash.finish()).sha256;
 }
 

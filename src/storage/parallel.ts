@@ -1,4 +1,5 @@
 /** A bounded number of tasks at once, ended as one: the first failure stops the others, and nothing of them runs on after the call. */
+import { setMaxListeners } from 'node:events';
 import pLimit from 'p-limit';
 
 /**
@@ -13,6 +14,8 @@ export async function runParallel<Item, Result>(
 ): Promise<Result[]> {
   const stop = new AbortController();
   const linked = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  // All tasks listen to it; Node warns of more than ten as of a leak.
+  setMaxListeners(0, linked);
   const atMost = pLimit(limit);
   const outcomes = await Promise.allSettled(
     items.map((item) =>

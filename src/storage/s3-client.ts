@@ -2,6 +2,8 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import { fromIni } from '@aws-sdk/credential-provider-ini';
 import { BufferPool } from './buffer-pool.js';
+import { inlineBytes } from './hashing.js';
+import { DirectS3 } from './s3-direct.js';
 import { s3Url } from './store-settings.js';
 import type { S3Settings } from './store-settings.js';
 
@@ -25,6 +27,7 @@ export interface S3Place {
   readonly prefix: string;
   readonly url: string;
   readonly pool: BufferPool;
+  readonly direct: DirectS3;
   /** The server itself refuses the second writer of a name. */
   readonly isStrict: boolean;
 }
@@ -64,17 +67,17 @@ export function openS3(settings: S3Settings): S3Place {
     bucket,
     prefix,
     url: s3Url(bucket, prefix),
-    pool: new BufferPool(bufferBytes, partBytes),
+    pool: new BufferPool({ limitBytes: bufferBytes, keptBytes: partBytes, smallBytes: inlineBytes }),
+    direct: new DirectS3(client, { connectMs: connectionTimeoutMs, silenceMs: socketTimeoutMs }),
     isStrict: settings.fencing === 'strict',
   };
 }
 
+type Handler = (args: object) => Promise<object>;
+
 interface WithMiddleware {
   readonly middlewareStack: {
-    add(
-      middleware: (next: (args: object) => Promise<object>) => (args: object) => Promise<object>,
-      options: { readonly step: 'build' },
-    ): void;
+    add(middleware: (next: Handler) => Handler, options: { readonly step: 'build' }): void;
   };
 }
 

@@ -1,10 +1,9 @@
 /** Reads an object in parallel ranges and gives its bytes in order, in bounded memory. */
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { StoreError } from './errors.js';
-import { partBytes, targetOf } from './s3-client.js';
+import { abortedBy, partBytes, targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { isMissing, statusOf } from './s3-errors.js';
 
@@ -66,21 +65,37 @@ export async function* piecesOf(
   }
 }
 
+/** The bytes of an object that is as long as the target. Error: `NotFound`. Answers how many bytes the object has. */
+export async function readAtOnce(
+  place: S3Place,
+  key: string,
+  target: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { objectBytes } = await withAttempts(signal, () => fillRange(place, key, 0, target, signal));
+  return objectBytes;
+}
+
 async function readRange(place: S3Place, key: string, from: number, to: number, signal: AbortSignal): Promise<Piece> {
   const bytes = await place.pool.take(to - from);
+  const target = Buffer.from(bytes, 0, to - from);
   try {
-    for (let attempt = 1; ; attempt++) {
-      signal.throwIfAborted();
-      try {
-        return await fillRange(place, key, from, bytes, signal);
-      } catch (error) {
-        // The SDK tries a request again, but not an answer that breaks off.
-        if (attempt === attemptsAtRange || !isBrokenOff(error)) throw error;
-      }
-    }
+    return { bytes, ...(await withAttempts(signal, () => fillRange(place, key, from, target, signal))) };
   } catch (error) {
     place.pool.give(bytes);
     throw error;
+  }
+}
+
+/** The SDK tries a request again, but not an answer that breaks off. */
+async function withAttempts<T>(signal: AbortSignal | undefined, action: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    signal?.throwIfAborted();
+    try {
+      return await action();
+    } catch (error) {
+      if (attempt === attemptsAtRange || !isBrokenOff(error)) throw error;
+    }
   }
 }
 
@@ -88,19 +103,18 @@ async function fillRange(
   place: S3Place,
   key: string,
   from: number,
-  bytes: SharedArrayBuffer,
-  signal: AbortSignal,
-): Promise<Piece> {
-  const answer = await getRange(place, key, from, from + bytes.byteLength, signal);
-  if (answer === undefined) return { bytes, length: 0, objectBytes: from };
-  const length = await readInto(Buffer.from(bytes), answer.Body as Readable);
-  const objectBytes = sizeOf(answer, length);
-  if (length !== Math.min(bytes.byteLength, objectBytes - from)) throw wrongLength(place, key);
-  return { bytes, length, objectBytes };
+  target: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<Omit<Piece, 'bytes'>> {
+  const answer = await getRange(place, key, from, target, signal);
+  if (answer === undefined) return { length: 0, objectBytes: from };
+  const objectBytes = sizeOf(answer);
+  if (answer.length !== Math.min(target.byteLength, objectBytes - from)) throw wrongLength(place, key);
+  return { length: answer.length, objectBytes };
 }
 
 /** Answers how many bytes came, also if they are more than there is room for. By events: iterating costs a promise for every 64 KiB. */
-async function readInto(target: Buffer, body: Readable): Promise<number> {
+async function drainInto(target: Buffer, body: Readable): Promise<number> {
   let length = 0;
   body.on('data', (chunk: Buffer) => {
     if (length + chunk.byteLength <= target.byteLength) target.set(chunk, length);
@@ -110,17 +124,28 @@ async function readInto(target: Buffer, body: Readable): Promise<number> {
   return length;
 }
 
-/** Undefined if the object ends before the range. */
+interface RangeAnswer {
+  readonly contentRange: string | undefined;
+  /** Of the body, which lies in the target as far as there is room. */
+  readonly length: number;
+}
+
+/** Fills the target from an object's offset on. Undefined if the object ends before. */
 async function getRange(
   place: S3Place,
   key: string,
   from: number,
-  to: number,
-  abortSignal: AbortSignal,
-): Promise<GetObjectCommandOutput | undefined> {
-  const request = { ...targetOf(place, key), Range: `bytes=${from}-${to - 1}` };
+  target: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<RangeAnswer | undefined> {
+  const { Key } = targetOf(place, key);
+  const direct = await place.direct.get(Key, { from, target, signal });
+  if (direct !== undefined) return { contentRange: direct.headers['content-range'], length: direct.length };
+  const Range = `bytes=${from}-${from + target.byteLength - 1}`;
+  const command = new GetObjectCommand({ ...targetOf(place, key), Range });
   try {
-    return await place.client.send(new GetObjectCommand(request), { abortSignal });
+    const answer = await place.client.send(place.direct.learnFrom(command, Key), abortedBy(signal));
+    return { contentRange: answer.ContentRange, length: await drainInto(target, answer.Body as Readable) };
   } catch (error) {
     if (statusOf(error) === 416) return undefined;
     if (isMissing(error))
@@ -134,9 +159,9 @@ function isBrokenOff(error: unknown): boolean {
   return error instanceof Error && !(error instanceof StoreError) && statusOf(error) === undefined && 'code' in error;
 }
 
-function sizeOf({ ContentRange, ContentLength }: GetObjectCommandOutput, length: number): number {
-  const total = /\/(\d+)$/.exec(ContentRange ?? '')?.[1];
-  return total === undefined ? (ContentLength ?? length) : Number(total);
+function sizeOf({ contentRange, length }: RangeAnswer): number {
+  const total = /\/(\d+)$/.exec(contentRange ?? '')?.[1];
+  return total === undefined ? length : Number(total);
 }
 
 function wrongLength({ url }: S3Place, key: string): StoreError {

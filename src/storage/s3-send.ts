@@ -1,13 +1,15 @@
 /** Creates an object from bytes or from a file, once: in one piece or in parts, and on a store that cannot fence as carefully as it goes. */
 import type { FileHandle } from 'node:fs/promises';
 import { openSource } from './disk.js';
-import { sha256Shared } from './hashing.js';
+import { loadSmallFile } from './hash-pool.js';
+import type { FileDigest } from './hash-pool.js';
+import { inlineBytes, sha256Shared } from './hashing.js';
+import { digestMismatch, matches } from './mismatch.js';
 import type { FileTransferOptions } from './object-store.js';
 import { partBytes } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
 import { headObject, putObject } from './s3-objects.js';
 import { readAllAt, uploadInParts } from './s3-upload.js';
-import { digestMismatch, matches } from './transfer.js';
 
 /** True if the object is now these bytes, false if one was there. */
 export async function sendBytes(
@@ -28,6 +30,7 @@ export async function sendFile(
   path: string,
   options: FileTransferOptions,
 ): Promise<boolean> {
+  if (options.sizeBytes <= inlineBytes) return sendSmall(place, key, path, options);
   const handle = await openSource(path);
   try {
     const { size } = await handle.stat();
@@ -42,6 +45,17 @@ export async function sendFile(
   }
 }
 
+async function sendSmall(place: S3Place, key: string, path: string, options: FileTransferOptions): Promise<boolean> {
+  const { sizeBytes } = options;
+  const memory = await place.pool.take(sizeBytes);
+  try {
+    const found = await loadSmallFile(path, memory);
+    return await sendFound(place, key, path, Buffer.from(memory, 0, sizeBytes), found, options);
+  } finally {
+    place.pool.give(memory);
+  }
+}
+
 async function sendWhole(
   place: S3Place,
   key: string,
@@ -49,19 +63,31 @@ async function sendWhole(
   handle: FileHandle,
   options: FileTransferOptions,
 ): Promise<boolean> {
-  const { sizeBytes, signal, onProgress } = options;
+  const { sizeBytes } = options;
   const memory = await place.pool.take(sizeBytes);
   try {
-    const bytes = Buffer.from(memory);
+    const bytes = Buffer.from(memory, 0, sizeBytes);
     await readAllAt(handle, path, bytes, 0);
-    const found = { sizeBytes, sha256: await sha256Shared(memory, path) };
-    if (!matches(found, options)) throw digestMismatch(`file ${path}`, options, found);
-    const isMine = await sendBytes(place, key, bytes, found.sha256, signal);
-    if (isMine) onProgress?.({ bytesDone: sizeBytes, bytesTotal: sizeBytes });
-    return isMine;
+    const found = { sizeBytes, sha256: await sha256Shared(memory, sizeBytes, path) };
+    return await sendFound(place, key, path, bytes, found, options);
   } finally {
     place.pool.give(memory);
   }
+}
+
+async function sendFound(
+  place: S3Place,
+  key: string,
+  path: string,
+  bytes: Buffer,
+  found: FileDigest,
+  options: FileTransferOptions,
+): Promise<boolean> {
+  const { sizeBytes, signal, onProgress } = options;
+  if (!matches(found, options)) throw digestMismatch(`file ${path}`, options, found);
+  const isMine = await sendBytes(place, key, bytes, found.sha256, signal);
+  if (isMine) onProgress?.({ bytesDone: sizeBytes, bytesTotal: sizeBytes });
+  return isMine;
 }
 
 /** With weak fencing another writer may have come between the look and the write: the earlier of the two learns it here, mostly. */

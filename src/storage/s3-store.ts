@@ -8,6 +8,7 @@ import { StoreError, isStoreError, storeErrorOf } from './errors.js';
 import type { FileDigest } from './hash-pool.js';
 import { sha256Hex } from './hashing.js';
 import { checkKey, checkPrefix, isKey } from './keys.js';
+import { digestMismatch, sameOrConflict } from './mismatch.js';
 import type {
   CreateOutcome,
   FileTransferOptions,
@@ -18,13 +19,13 @@ import type {
 } from './object-store.js';
 import { openS3, targetOf } from './s3-client.js';
 import type { S3Place } from './s3-client.js';
-import { piecesOf } from './s3-download.js';
+import { piecesOf, readAtOnce } from './s3-download.js';
 import { isMissing, statusOf, storeErrorOfS3 } from './s3-errors.js';
 import { proveFence } from './s3-fence.js';
 import { digestObject, headObject, readObject } from './s3-objects.js';
 import { sendBytes, sendFile } from './s3-send.js';
 import type { S3Settings } from './store-settings.js';
-import { digestMismatch, receiveFile, sameOrConflict } from './transfer.js';
+import { receiveFile } from './transfer.js';
 
 export class S3Store implements ObjectStore {
   readonly url: string;
@@ -121,7 +122,15 @@ export class S3Store implements ObjectStore {
     checkKey(key);
     const what = this.#name(key);
     await this.#act(`bring ${what} to ${path}`, options.signal, () =>
-      receiveFile({ what, path, openAt: (start) => this.#expected(key, start, options) }, options),
+      receiveFile(
+        {
+          what,
+          path,
+          openAt: (start) => this.#expected(key, start, options),
+          readAtOnce: () => this.#expectedAtOnce(key, options),
+        },
+        options,
+      ),
     );
   }
 
@@ -164,6 +173,14 @@ export class S3Store implements ObjectStore {
         throw digestMismatch(this.#name(key), options, { sizeBytes: piece.objectBytes, sha256: '' });
       yield Buffer.from(piece.bytes, 0, piece.length);
     }
+  }
+
+  async #expectedAtOnce(key: string, options: FileTransferOptions): Promise<Uint8Array<ArrayBuffer>> {
+    // As above.
+    const bytes = new Uint8Array(Math.max(options.sizeBytes, 1));
+    const sizeBytes = await readAtOnce(this.#place, key, Buffer.from(bytes.buffer), options.signal);
+    if (sizeBytes === options.sizeBytes) return bytes.subarray(0, sizeBytes);
+    throw digestMismatch(this.#name(key), options, { sizeBytes, sha256: '' });
   }
 
   #name(key: string): string {

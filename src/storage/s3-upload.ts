@@ -15,6 +15,7 @@ import pLimit from 'p-limit';
 import { StoreError } from './errors.js';
 import { startByteHash } from './hash-pool.js';
 import type { ByteHash } from './hash-pool.js';
+import { digestMismatch, matches } from './mismatch.js';
 import type { FileTransferOptions } from './object-store.js';
 import { runParallel } from './parallel.js';
 import { abortedBy, base64OfHex, conditionOf, partBytes, signedFor, targetOf } from './s3-client.js';
@@ -22,7 +23,6 @@ import type { S3Place } from './s3-client.js';
 import { isMissing, isNoSuchUpload, isTaken } from './s3-errors.js';
 import { findUpload } from './s3-unfinished.js';
 import type { SentPart, Upload } from './s3-unfinished.js';
-import { digestMismatch, matches } from './transfer.js';
 
 /** Parts of one file under way; a second file gets the rest of the buffers. */
 const partsAtOnce = 4;
@@ -111,7 +111,7 @@ async function readPart(
   const bytes = await place.pool.take(length);
   try {
     signal.throwIfAborted();
-    await readAllAt(handle, path, Buffer.from(bytes), start);
+    await readAllAt(handle, path, Buffer.from(bytes, 0, length), start);
     return { bytes, sha256: await hash.update(bytes, length, true) };
   } catch (error) {
     place.pool.give(bytes);

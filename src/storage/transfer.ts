@@ -3,24 +3,30 @@ import { constants } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
-import { ensureFolder, fileMode, syncFolder, writeAll, writeNewFile } from './disk.js';
-import { StoreError, isErrno, isStoreError, storeErrorOf } from './errors.js';
-import { startHash } from './hash-pool.js';
+import { ensureFolder, fileMode, syncFolder, writeAll } from './disk.js';
+import { isErrno, isStoreError, storeErrorOf } from './errors.js';
+import { EarlySync } from './early-sync.js';
+import { startHash, storeSmallFile } from './hash-pool.js';
 import type { FileDigest } from './hash-pool.js';
 import { inlineBytes, sha256File, sha256Hex } from './hashing.js';
+import { digestMismatch, matches } from './mismatch.js';
 import type { FileTransferOptions } from './object-store.js';
 
 /** How often the hashing thread hears how far the file is; less often would leave it work for the end. */
 const announceEveryBytes = 4 * 1024 * 1024;
-
 export interface IncomingFile {
   /** What it is and where it comes from, for messages: `object "a/b" in file:///store`. */
   readonly what: string;
   readonly path: string;
   /** Where it lies until it is right; on the same file system. Default `<path>.part`. */
   readonly part?: string;
-  /** The source's bytes from an offset on; they need be valid only until the next ones are asked for. */
+  /**
+   * The source's bytes from an offset on; they need be valid only until the next ones are asked for. Such as lie in a shared buffer, from
+   * its beginning, are hashed there; others are read back from the file.
+   */
   readonly openAt: (start: number) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>;
+  /** A small file at once, where that costs less; the bytes are not used again by who gave them. */
+  readonly readAtOnce?: () => Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Brings a file to `path`, by way of `<path>.part`, from where an earlier attempt stopped. Errors: DigestMismatch, those of `openAt`. */
@@ -31,9 +37,10 @@ export async function receiveFile(file: IncomingFile, options: FileTransferOptio
     if (await isThere(path, options)) return;
     await ensureFolder(dirname(path));
     if (options.sizeBytes <= inlineBytes) {
-      await rm(part, { force: true });
-      await writeNewFile(part, await readWhole(file, options));
-      await rename(part, path);
+      const bytes = (await file.readAtOnce?.()) ?? (await readBytes(file, options));
+      const found = await storeSmallFile({ bytes, sha256: options.sha256, part, path, mode: fileMode });
+      if (!matches(found, options)) throw digestMismatch(file.what, options, found);
+      options.onProgress?.({ bytesDone: options.sizeBytes, bytesTotal: options.sizeBytes });
       await syncFolder(dirname(path));
       return;
     }
@@ -53,22 +60,32 @@ export async function receiveFile(file: IncomingFile, options: FileTransferOptio
 
 /** A small file at once: streams, threads and resume points cost many times what its bytes do. Error: DigestMismatch. */
 export async function readWhole(
-  { what, openAt }: Pick<IncomingFile, 'what' | 'openAt'>,
-  { sizeBytes, sha256, signal, onProgress }: FileTransferOptions,
-): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let position = 0;
-  for await (const chunk of readAll(await openAt(0), signal)) {
-    chunks.push(Buffer.from(chunk));
-    position += chunk.byteLength;
-    // A source that is longer than promised is wrong already: read no further.
-    if (position > sizeBytes) break;
-  }
-  const bytes = Buffer.concat(chunks);
-  const found = { sizeBytes: bytes.byteLength, sha256: sha256Hex(bytes) };
-  if (!matches(found, { sizeBytes, sha256 })) throw digestMismatch(what, { sizeBytes, sha256 }, found);
+  source: Pick<IncomingFile, 'what' | 'openAt'>,
+  options: FileTransferOptions,
+): Promise<Uint8Array> {
+  const { sizeBytes, onProgress } = options;
+  const bytes = await readBytes(source, options);
+  const found = { sizeBytes, sha256: sha256Hex(bytes) };
+  if (!matches(found, options)) throw digestMismatch(source.what, options, found);
   onProgress?.({ bytesDone: sizeBytes, bytesTotal: sizeBytes });
   return bytes;
+}
+
+/** As many bytes as were promised, whatever they are. Error: DigestMismatch. */
+async function readBytes(
+  { what, openAt }: Pick<IncomingFile, 'what' | 'openAt'>,
+  options: FileTransferOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(options.sizeBytes);
+  let position = 0;
+  for await (const chunk of readAll(await openAt(0), options.signal)) {
+    if (position + chunk.byteLength <= bytes.byteLength) bytes.set(chunk, position);
+    position += chunk.byteLength;
+    // A source that is longer than promised is wrong already: read no further.
+    if (position > bytes.byteLength) break;
+  }
+  if (position === bytes.byteLength) return bytes;
+  throw digestMismatch(what, options, { sizeBytes: position, sha256: '' });
 }
 
 /** Writes a stream's bytes into `path` from `start` on and syncs them; answers what the whole file now is. It is kept on failure. */
@@ -81,6 +98,7 @@ export async function fill(
   signal?.throwIfAborted();
   const handle = await open(path, constants.O_CREAT | constants.O_RDWR | constants.O_NOFOLLOW, fileMode);
   const hash = startHash(path);
+  const syncing = new EarlySync(handle);
   // Hashing what a resumed file already has can take minutes; an abort does not wait for it.
   const stop = (): void => {
     hash.cancel();
@@ -94,17 +112,25 @@ export async function fill(
     let announced = start;
     if (start < sizeBytes || start === 0) {
       for await (const chunk of readAll(await file.openAt(start), signal)) {
-        await writeAll(handle, chunk, position);
+        const { buffer } = chunk;
+        const isShared = buffer instanceof SharedArrayBuffer;
+        // Both must have ended before the memory is used again, whatever becomes of either.
+        const [written, hashed] = await Promise.allSettled([
+          writeAll(handle, chunk, position),
+          isShared ? hash.update(buffer, chunk.byteLength) : undefined,
+        ]);
+        for (const outcome of [written, hashed]) if (outcome.status === 'rejected') throw outcome.reason;
         position += chunk.byteLength;
+        await syncing.reached(position);
         onProgress?.({ bytesDone: Math.min(position, sizeBytes), bytesTotal: sizeBytes });
         // A source that is longer than promised is wrong already: read no further.
         if (position > sizeBytes) break;
-        if (position - announced < announceEveryBytes) continue;
+        if (isShared || position - announced < announceEveryBytes) continue;
         hash.advance(position);
         announced = position;
       }
     }
-    await handle.sync();
+    await syncing.finish();
     return await hash.finish(position);
   } catch (error) {
     signal?.throwIfAborted();
@@ -139,36 +165,6 @@ export async function* readAll(
     signal?.removeEventListener('abort', stop);
     if (stream instanceof Readable) stream.destroy();
   }
-}
-
-export function matches(found: FileDigest, expected: FileDigest): boolean {
-  return found.sizeBytes === expected.sizeBytes && found.sha256 === expected.sha256;
-}
-
-/** For a name that was taken before: whether it holds the file at `path`. Error: `Conflict`. */
-export function sameOrConflict(
-  what: string,
-  path: string,
-  found: FileDigest | undefined,
-  expected: FileDigest,
-): 'same' {
-  if (found !== undefined && matches(found, expected)) return 'same';
-  throw new StoreError(
-    'Conflict',
-    `The ${what} already holds other bytes (SHA-256 ${found?.sha256 ?? 'unknown'}) than ${path} (${expected.sha256}); ` +
-      'an object is never overwritten. Use a new key.',
-  );
-}
-
-/** The sentence for bytes that are not the promised ones; says what kind of damage it is. */
-export function digestMismatch(what: string, expected: FileDigest, found: FileDigest): StoreError {
-  const sizes =
-    found.sizeBytes < expected.sizeBytes
-      ? `is truncated: it has ${found.sizeBytes} of ${expected.sizeBytes} bytes`
-      : found.sizeBytes > expected.sizeBytes
-        ? `is too long: it has more than ${expected.sizeBytes} bytes`
-        : `has the right size (${expected.sizeBytes} bytes) and the SHA-256 ${found.sha256} instead of ${expected.sha256}`;
-  return new StoreError('DigestMismatch', `The ${what} ${sizes}; its bytes are not used.`);
 }
 
 async function isThere(path: string, options: FileTransferOptions): Promise<boolean> {

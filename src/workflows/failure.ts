@@ -10,15 +10,17 @@ export interface FailureFacts {
   readonly message: string;
   /** How far a trainer had come when it failed, or when it was last heard of. */
   readonly iteration?: number;
+  /** When the cause was there, or the trainer was last heard of: epoch milliseconds by its host's clock. */
+  readonly since?: number;
 }
 
 export function failureFacts(error: unknown): FailureFacts {
   if ((error instanceof ActivityFailure || error instanceof ChildWorkflowFailure) && error.cause !== undefined)
     return failureFacts(error.cause);
   if (error instanceof TimeoutFailure)
-    return { type: timeoutType(error), message: timeoutMessage(error), ...iterationIn(error.lastHeartbeatDetails) };
+    return { type: timeoutType(error), message: timeoutMessage(error), ...factsIn(error.lastHeartbeatDetails) };
   if (error instanceof ApplicationFailure)
-    return { type: error.type ?? 'Unknown', message: error.message, ...iterationIn(error.details?.[0]) };
+    return { type: error.type ?? 'Unknown', message: error.message, ...factsIn(error.details?.[0]) };
   return { type: 'Unknown', message: error instanceof Error ? error.message : String(error) };
 }
 
@@ -30,9 +32,12 @@ export function asRoot(error: unknown): ApplicationFailure {
   return ApplicationFailure.create({ message, type, nonRetryable: true, ...cause });
 }
 
-function iterationIn(details: unknown): { readonly iteration?: number } {
-  if (details === null || typeof details !== 'object' || !('iteration' in details)) return {};
-  return typeof details.iteration === 'number' ? { iteration: details.iteration } : {};
+function factsIn(details: unknown): Pick<FailureFacts, 'iteration' | 'since'> {
+  const { iteration, at } = (details ?? {}) as { readonly iteration?: unknown; readonly at?: unknown };
+  return {
+    ...(typeof iteration === 'number' ? { iteration } : {}),
+    ...(typeof at === 'number' ? { since: at } : {}),
+  };
 }
 
 function timeoutType(error: TimeoutFailure): ObservedFailure {

@@ -51,9 +51,12 @@ interface Audit {
 
 /** When, who, what; then what it cost and what was decided. */
 function incidentLines(incident: Incident): Audit {
-  const { at, generation, host, failure, message, decision, iterationsLost, secondsToNewIteration } = incident;
+  const { at, generation, host, failure, message, decision, iterationsLost } = incident;
+  const { secondsToDetect, secondsToDecide, secondsToNewIteration } = incident;
   const cost = [
     `${String(iterationsLost)} iterations lost`,
+    ...(secondsToDetect === undefined ? [] : [`found after ${duration(secondsToDetect)}`]),
+    ...(secondsToDecide === undefined ? [] : [`decided in ${duration(secondsToDecide)}`]),
     ...(secondsToNewIteration === undefined ? [] : [`new iterations after ${duration(secondsToNewIteration)}`]),
   ].join(', ');
   const head = `${clock(at)}  g${String(generation)}  ${harmless(host, 64)}: ${harmless(failure, 40)}`;

@@ -52,18 +52,28 @@ export class HostDrained extends Error {
   }
 }
 
-/** Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. */
+/**
+ * Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. For hosts that are `lost`
+ * nobody waits: they may never tell.
+ */
 export async function throwBroken(
   gang: Generation,
   work: readonly (Promise<TrainRankResult> | Promise<void>)[],
-  how: { readonly first?: readonly NodeFailure[]; readonly foundAt?: number; readonly heardIteration?: number } = {},
+  how: {
+    readonly first?: readonly NodeFailure[];
+    readonly lost?: ReadonlyMap<number, NodeFailure>;
+    readonly foundAt?: number;
+    readonly heardIteration?: number;
+  } = {},
 ): Promise<void> {
-  const { first = [], foundAt, heardIteration = 0 } = how;
-  const ends = await Promise.allSettled(work);
+  const { first = [], lost = new Map<number, NodeFailure>(), foundAt, heardIteration = 0 } = how;
+  const ends = await Promise.allSettled(work.map((one, nodeRank) => (lost.has(nodeRank) ? Promise.resolve() : one)));
   // Of a gang that was asked to end, every node that fails does so by that: a trainer may be faster than its own cancel.
   if (CancellationScope.current().consideredCancelled && ends.some(({ status }) => status === 'rejected'))
     throw new CancelledFailure('The gang was asked to end.');
   const failures = ends.flatMap((end, nodeRank): NodeFailure[] => {
+    const told = lost.get(nodeRank);
+    if (told !== undefined) return [told];
     if (end.status === 'fulfilled') return [];
     const host = hostOf(gang, nodeRank);
     if (isCancellation(end.reason))

@@ -73,6 +73,25 @@ export const STOP: ActivityOptions = {
 };
 
 /**
+ * A sign of life. One attempt: no answer within seconds is the answer. An agent that was just restarted has a moment to come back; a frozen
+ * one may take the work up without knowing, so both limits count.
+ */
+export const PROBE = {
+  scheduleToCloseTimeout: '12 seconds',
+  scheduleToStartTimeout: '8 seconds',
+  startToCloseTimeout: '8 seconds', // it reads two small files, on a host that may have more to do than it can
+  retry: { maximumAttempts: 1 },
+} as const satisfies ActivityOptions;
+
+/** With the stacks of all ranks of the host, which are worth 20 seconds there, and the log on its way to the store. */
+export const PROBE_STACKS: ActivityOptions = {
+  scheduleToStartTimeout: '8 seconds',
+  startToCloseTimeout: '1 minute',
+  heartbeatTimeout: '8 seconds', // it beats every second
+  retry: { maximumAttempts: 1 },
+};
+
+/**
  * A trainer is observed for as long as it runs. One attempt only: the workflow knows why an attempt ended, and schedules
  * the same work again on the same queue when silence is all it knows.
  */

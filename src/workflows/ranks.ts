@@ -1,16 +1,19 @@
 /** The ranks of one generation: observed through restarts of their agents, and ended together when one of them ends badly. */
 import { ApplicationFailure, CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
 import type { TrainRankResult } from '../contract/activities.js';
+import { stacksSentence, suspect } from '../plan/probe.js';
 import { isEcho, type NodeFailure } from '../plan/verdict.js';
 import { onIo, onNpu } from './activities.js';
-import { failureFacts } from './failure.js';
+import { failureFacts, type FailureFacts } from './failure.js';
 import { hostOf, throwBroken, type Generation } from './gang.js';
 import { withHandover, withHeard, withWords } from '../contract/gang-story.js';
 import { observeTrainer, STOP } from './options.js';
+import { Probe, type Probed } from './probe.js';
 
 /** Silence, and an agent that goes or comes: the trainer may well live, so the same work is scheduled again. What the pages say of it. */
 const ATTACH_AGAIN: Readonly<Record<string, string>> = {
   Silent: 'its agent fell silent',
+  NotPickedUp: 'its agent was away for a while',
   Detached: 'its agent lost the server for a while',
   WorkerShutdown: 'its agent was stopped',
   AgentRestarted: 'its agent was gone and is back',
@@ -32,7 +35,8 @@ const ROOT_LATE = '15 seconds';
  */
 export async function runRanks(gang: Generation, port: number, commits: Promise<void>): Promise<void> {
   const scope = new CancellationScope();
-  const ranks = gang.leases.map((_, nodeRank) => scope.run(() => observeRank(gang, nodeRank, port)));
+  const probe = new Probe(gang);
+  const ranks = gang.leases.map((_, nodeRank) => scope.run(() => observeRank(gang, nodeRank, port, probe)));
   let commitFailure: readonly NodeFailure[] = [];
   const commitsFailed = commits.then(
     () => new Promise<never>(() => undefined),
@@ -47,40 +51,82 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
   } catch (error) {
     const foundAt = Date.now();
     gang.view.show({ phase: 'stopping' });
-    if (isEcho(failureFacts(error).type)) await rootOrLate(ranks);
+    const { lost, hang } = CancellationScope.current().consideredCancelled
+      ? NOTHING
+      : await whatIsKnown(gang, probe, ranks, failureFacts(error));
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
-    const heardIteration = await stopAll(gang);
+    const heardIteration = await stopAll(gang, lost);
     gang.heard(heardIteration);
     scope.cancel();
-    // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first.
-    await throwBroken(gang, ranks, { first: commitFailure, foundAt, heardIteration });
+    // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first. So does what is known of a hang.
+    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt, heardIteration });
   }
 }
 
+interface Known {
+  readonly lost: Probed['lost'];
+  readonly hang: readonly NodeFailure[];
+}
+const NOTHING: Known = { lost: new Map(), hang: [] };
+
 /**
- * Who lost a peer may be heard before that peer, and a stop would wipe the peer's own report away: so what explains the echo is
- * given a moment to arrive, or all ranks to end.
+ * After the first failure: whose host is lost, and which node keeps a gang waiting that hangs. Who loses a peer may be heard before that
+ * peer, and a stop would wipe the peer's own report away: so what has ended is given a moment to report, before anybody is stopped.
  */
-async function rootOrLate(ranks: readonly Promise<unknown>[]): Promise<void> {
+async function whatIsKnown(
+  gang: Generation,
+  probe: Probe,
+  ranks: readonly Promise<unknown>[],
+  first: FailureFacts,
+): Promise<Known> {
+  try {
+    const hangs = first.type === 'Hung';
+    const asked = first.type === 'HostLost' || first.type === 'AllSilent' ? probe.last : undefined;
+    const { lost, looks } = asked ?? (hangs ? await probe.askWithStacks() : await probe.ask());
+    if (lost.size > 0) return { ...NOTHING, lost };
+    if (hangs) return { ...NOTHING, hang: [whoHangs(gang, looks, first)] };
+    const hasEnded = looks.map((look) => look?.trainer === 'exited' || look?.trainer === 'lost');
+    await reported(ranks, hasEnded, isEcho(first.type));
+  } catch (error) {
+    // Cancelled from outside: the caller sees to that.
+    if (!isCancellation(error)) throw error;
+  }
+  return NOTHING;
+}
+
+/** The hang is the host's whose rank stands still by itself, if one can be told; else that of the node that would have told of progress. */
+function whoHangs(gang: Generation, looks: Probed['looks'], { message, ...facts }: FailureFacts): NodeFailure {
+  const seen = looks.flatMap((look, nodeRank) => (look?.ranks ?? []).map((rank) => ({ nodeRank, ...rank })));
+  const nodeRank = suspect(seen) ?? gang.input.opening.reportingNode;
+  return { host: hostOf(gang, nodeRank), nodeRank, ...facts, message: `${message} ${stacksSentence(seen)}` };
+}
+
+/** Until those whose trainers have ended say how; with `isEcho` until what explains it is heard, or all have ended. Bounded. */
+async function reported(
+  ranks: readonly Promise<unknown>[],
+  hasEnded: readonly boolean[],
+  isEchoOnly: boolean,
+): Promise<void> {
   const root = new Promise<void>((resolve) => {
     for (const rank of ranks)
       rank.catch((error: unknown) => {
         if (!isEcho(failureFacts(error).type)) resolve();
       });
   });
+  const ended = Promise.allSettled(ranks.filter((_, nodeRank) => hasEnded[nodeRank]));
+  const all = isEchoOnly ? Promise.race([root, Promise.allSettled(ranks)]) : Promise.resolve();
   const timer = new CancellationScope();
   const late = timer.run(() => sleep(ROOT_LATE));
+  late.catch(() => undefined);
   try {
-    await Promise.race([root, Promise.allSettled(ranks), late]);
-  } catch {
-    // Cancelled from outside: the caller sees to that.
+    await Promise.race([Promise.all([ended, all]), late]);
   } finally {
     timer.cancel();
   }
 }
 
 /** One node's trainer from its launch to its end, through any number of restarts of its agent. */
-async function observeRank(gang: Generation, nodeRank: number, port: number): Promise<TrainRankResult> {
+async function observeRank(gang: Generation, nodeRank: number, port: number, probe: Probe): Promise<TrainRankResult> {
   const { runId, cluster, inputs, opening } = gang.input;
   const { generation, from } = gang;
   const lease = gang.leases[nodeRank];
@@ -100,12 +146,17 @@ async function observeRank(gang: Generation, nodeRank: number, port: number): Pr
       hearEnd(gang, lease.host.name, nodeRank, result);
       return result;
     } catch (error) {
-      if (isCancellation(error)) throw error;
+      // What is over with the gang is not begun again: a host that is lost reports its silence long after.
+      if (isCancellation(error) || CancellationScope.current().consideredCancelled) throw error;
       const { type } = failureFacts(error);
       if (type === 'HostBusy' && busy < BUSY_TURNS) {
         busy += 1;
         await sleep(BUSY_WAIT);
         continue;
+      }
+      if (type === 'NotPickedUp') {
+        const lost = (await probe.ask()).lost.get(nodeRank);
+        if (lost !== undefined) throw ApplicationFailure.nonRetryable(lost.message, lost.type, factsOf(lost));
       }
       const why = ATTACH_AGAIN[type];
       if (why === undefined || attach === ATTACHES) throw error;
@@ -126,18 +177,26 @@ function hearEnd({ view, input }: Generation, host: string, nodeRank: number, en
   );
 }
 
+/** As an activity's failure has them, so that both are read the same way. */
+function factsOf({ iteration, since }: NodeFailure): { readonly iteration?: number; readonly at?: number } {
+  return { ...(iteration === undefined ? {} : { iteration }), ...(since === undefined ? {} : { at: since }) };
+}
+
 /**
- * On every host, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. Returns the
- * furthest iteration that any of them tells of: a rank that is stopped here does not get to say so itself.
+ * On every host that answers, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. A
+ * lost host is the pool's to take back. Returns the furthest iteration that any of them tells of: a rank that is stopped here does not get
+ * to say so itself.
  */
-async function stopAll(gang: Generation): Promise<number> {
+async function stopAll(gang: Generation, lost: Probed['lost']): Promise<number> {
   const { runId, cluster } = gang.input;
   const { generation } = gang;
   const ends = await CancellationScope.nonCancellable(() =>
     Promise.allSettled(
-      gang.leases.map(({ host }, nodeRank) =>
-        onIo(cluster, host.name, `stop g${String(generation)}`, STOP).stopTrainer({ runId, generation, nodeRank }),
-      ),
+      gang.leases.flatMap(({ host }, nodeRank) => {
+        if (lost.has(nodeRank)) return [];
+        const io = onIo(cluster, host.name, `stop g${String(generation)}`, STOP);
+        return [io.stopTrainer({ runId, generation, nodeRank })];
+      }),
     ),
   );
   return Math.max(0, ...ends.map((end) => (end.status === 'fulfilled' ? (end.value.iteration ?? 0) : 0)));

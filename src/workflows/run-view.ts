@@ -82,7 +82,11 @@ export class RunView {
     this.state = { ...this.state, gang };
     const done = phase === 'done' ? `, iteration ${String(committedIteration)}` : '';
     this.show('train', { hosts, note: note === '' ? `generation ${String(generation)}${done}` : note });
-    this.attributes.set({ AnnealHosts: hosts, AnnealGeneration: generation, AnnealIteration: committedIteration });
+    const failures = [...new Set(gang.incidents.map(({ failure }) => failure))];
+    this.attributes.set({
+      ...{ AnnealHosts: hosts, AnnealGeneration: generation, AnnealIteration: committedIteration },
+      ...(failures.length === 0 ? {} : { AnnealFailures: failures }),
+    });
   }
 
   retries(of: string, note: string): void {

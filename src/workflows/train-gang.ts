@@ -176,8 +176,12 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
         await append(dropOf(from, 'damaged', root.message));
       else restartsWithoutProgress = gained ? 0 : restartsWithoutProgress + 1;
       reachedIteration = Math.max(reachedIteration, error.reachedIteration);
+      // Of an echo alone, or a host that nobody heard, the first of all is as near as anybody can tell.
+      const since = root.since ?? Math.min(...error.failures.flatMap((one) => one.since ?? []));
       await remember({
         ...{ at: error.foundAt, generation, host: root.host, failure: root.type, message: root.message },
+        ...(since <= error.foundAt ? { secondsToDetect: (error.foundAt - since) / 1000 } : {}),
+        secondsToDecide: (Date.now() - error.foundAt) / 1000,
         decision: verdict.why,
         iterationsLost: Math.max(0, error.reachedIteration - (lastCommit(log)?.iteration ?? 0)),
       });

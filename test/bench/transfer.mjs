@@ -1,7 +1,7 @@
 /**
  * `npm run bench:transfer`: our S3 store against s5cmd and rclone on the same server, in turn: large files and small ones, up and down, with
- * processor time and memory. Ours also verifies SHA-256, and what it brings is on the disk when it ends; the others do neither, so the time of
- * a sync after them is told beside theirs.
+ * processor time and memory. Ours also verifies SHA-256, and what it brings is on the disk when it ends; the others do neither. So below each
+ * of them stands what it takes to have the same by them: the tool, then SHA-256 of all its files on all cores, then (down) a sync.
  */
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -29,7 +29,7 @@ import { fail, say, step, UserError } from '../../scripts/lib/say.mjs';
 import { ensureUv } from '../../scripts/lib/uv.mjs';
 import { ensureVersitygw } from '../../scripts/lib/versitygw.mjs';
 
-/** @typedef {{ seconds: number, syncSeconds: number, cpuSeconds: number, rssMb: number, serverSeconds: number, gapMs?: number }} Measured */
+/** @typedef {{ seconds: number, syncSeconds: number, hashSeconds: number, cpuSeconds: number, rssMb: number, serverSeconds: number, busySeconds: number, gapMs?: number, startMs?: number }} Measured */
 /** @typedef {{ name: string, files: number, bytes: number }} Load */
 /** @typedef {{ path: string, sizeBytes: number, sha256: string }} Listed */
 
@@ -134,6 +134,25 @@ function commandOf(endpoint, bin, tool, load, direction) {
   return { command: [join(bin, 'rclone'), '--config', '/dev/null', 'copy', from, to], env: {} };
 }
 
+/**
+ * SHA-256 of files by programs that do nothing else, one for each core.
+ * @param {readonly string[]} paths
+ * @returns {Promise<number>} seconds
+ */
+async function secondsToHash(paths) {
+  const cores = availableParallelism();
+  const shares = Array.from({ length: cores }, (_, core) => paths.filter((_, index) => index % cores === core));
+  const begin = performance.now();
+  const ends = await Promise.all(
+    shares
+      .filter((share) => share.length > 0)
+      .map((share) => run('openssl', ['dgst', '-sha256', ...share], { timeoutMs: LIMIT_MS })),
+  );
+  const failed = ends.find(({ code }) => code !== 0);
+  if (failed !== undefined) throw new Error(`openssl ended with ${failed.code}: ${failed.stderr}`);
+  return (performance.now() - begin) / 1000;
+}
+
 /** @param {number} pid @returns {number} */
 function cpuSecondsOf(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -142,22 +161,36 @@ function cpuSecondsOf(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+/** @returns {number} seconds that all cores together have worked, for whomever */
+function busySeconds() {
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (
+    readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? ''
+  )
+    .split(/ +/)
+    .map(Number);
+  return (user + nice + system + irq + softirq + steal) / 100;
+}
+
 /**
  * @param {{ command: readonly string[], env: Record<string, string> }} work
  * @param {number} server its process
+ * @param {readonly string[]} paths the files on this machine, when it has ended
  * @returns {Promise<Measured>}
  */
-async function measure({ command, env }, server) {
+async function measure({ command, env }, server, paths) {
   await run('sync', []);
   const before = cpuSecondsOf(server);
+  const busyBefore = busySeconds();
   const { code, stdout, stderr } = await run('python3', ['-c', MEASURE, ...command], { env, timeoutMs: LIMIT_MS });
+  const busy = busySeconds() - busyBefore;
   const found = code === 0 ? JSON.parse(stdout) : { code, err: stderr };
   if (found.code !== 0) throw new Error(`${command[0]} ended with ${found.code}: ${found.err}`);
   const beforeSync = performance.now();
   await run('sync', []);
   const syncSeconds = (performance.now() - beforeSync) / 1000;
-  const gapMs = command[0] === process.execPath ? { gapMs: JSON.parse(found.out).longestMs } : {};
-  return { ...found, ...gapMs, syncSeconds, serverSeconds: cpuSecondsOf(server) - before };
+  const own = command[0] === process.execPath ? JSON.parse(found.out) : {};
+  const serverSeconds = cpuSecondsOf(server) - before;
+  return { ...found, ...own, syncSeconds, serverSeconds, busySeconds: busy, hashSeconds: await secondsToHash(paths) };
 }
 
 /**
@@ -170,7 +203,10 @@ function show({ name, files, bytes }, direction, results) {
   say(`\n${name}, ${direction}: ${files} x ${bytes >= MIB ? `${bytes / MIB} MiB` : `${bytes / 1024} KiB`}`);
   say('          seconds    MiB/s   files/s   ours is   + sync s   CPU s   server CPU s   peak MB   of all cores');
   const ours = results.get('anneal')?.seconds ?? Number.NaN;
-  for (const [tool, { seconds, syncSeconds, cpuSeconds, rssMb, serverSeconds, gapMs }] of results) {
+  for (const [
+    tool,
+    { seconds, syncSeconds, hashSeconds, cpuSeconds, rssMb, serverSeconds, gapMs, startMs },
+  ] of results) {
     const columns = [
       seconds.toFixed(1).padStart(9),
       ((files * bytes) / MIB / seconds).toFixed(0).padStart(9),
@@ -183,18 +219,29 @@ function show({ name, files, bytes }, direction, results) {
       `${(((cpuSeconds + serverSeconds) / seconds / cores) * 100).toFixed(0)} %`.padStart(15),
     ];
     say(`${tool.padEnd(8)}${columns.join('')}`);
-    if (gapMs !== undefined)
+    if (tool !== 'anneal') {
+      const all = seconds + hashSeconds + (direction === 'down' ? syncSeconds : 0);
+      const what = `  with openssl sha256 (${hashSeconds.toFixed(1)} s)${direction === 'down' ? ' and sync' : ''}`;
+      say(`${what.padEnd(36)} ${all.toFixed(1)} s: ours is ${(all / ours).toFixed(2)} x`);
+    }
+    if (gapMs !== undefined && startMs !== undefined) {
+      const kept = `(promised: less than ${GAP_LIMIT_MS} ms): ${gapMs < GAP_LIMIT_MS ? 'kept' : 'BROKEN'}`;
+      say(`        largest gap between heartbeats ${gapMs.toFixed(0)} ms ${kept}`);
       say(
-        `        largest gap between heartbeats ${gapMs.toFixed(0)} ms (promised: less than ${GAP_LIMIT_MS} ms): ${gapMs < GAP_LIMIT_MS ? 'kept' : 'BROKEN'}`,
+        `        ${(startMs / 1000).toFixed(1)} s of it are the start of Node.js and the SDK, which an agent has behind it`,
       );
+    }
   }
   const all = [...results.values()];
-  const busy = Math.max(
-    ...all.map(({ cpuSeconds, serverSeconds, seconds }) => (cpuSeconds + serverSeconds) / seconds / cores),
-  );
-  say(
-    `        what limits: ${busy > 0.8 ? 'the processors, which client and server share' : 'the disk: the processors wait'}`,
-  );
+  /** @param {(one: Measured) => number} secondsOf @returns {number} the largest share of all cores */
+  const mostOf = (secondsOf) => Math.max(...all.map((one) => secondsOf(one) / one.seconds / cores));
+  const others = mostOf((one) => one.busySeconds - one.cpuSeconds - one.serverSeconds);
+  const limit =
+    mostOf((one) => one.busySeconds) > 0.8
+      ? 'the processors, which client and server share'
+      : 'the disk: the processors wait';
+  const shared = others > 0.1 ? `; other programs had up to ${(others * 100).toFixed(0)} % of all cores meanwhile` : '';
+  say(`        what limits: ${limit}${shared}`);
 }
 
 /** @type {import('node:child_process').ChildProcess | undefined} */
@@ -221,7 +268,9 @@ try {
       /** @type {Map<string, Measured>} */
       const results = new Map();
       for (const tool of TOOLS) {
-        results.set(tool, await measure(commandOf(endpoint, bin, tool, load.name, direction), server.pid ?? 0));
+        const folder = join(scratch, direction === 'up' ? load.name : `${load.name}-${tool}`);
+        const paths = Array.from({ length: load.files }, (_, index) => join(folder, `file-${index}`));
+        results.set(tool, await measure(commandOf(endpoint, bin, tool, load.name, direction), server.pid ?? 0, paths));
         if (direction === 'down') rmSync(join(scratch, `${load.name}-${tool}`), { recursive: true });
       }
       show(load, direction, results);

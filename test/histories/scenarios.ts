@@ -8,6 +8,7 @@ import {
   runWorkflowId,
   trainWorkflowId,
 } from '../../src/contract/names.js';
+import { gangHangs, hostIsLost } from './detection.js';
 import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
 import { until } from '../support/until.js';
 
@@ -132,6 +133,8 @@ export const SCENARIOS: readonly Scenario[] = [
       return (await cluster.submit(name, { retries: `${name}${EARLIER}` })).result();
     },
   },
+  { name: 'host-is-lost', behaviour: hostIsLost },
+  { name: 'gang-hangs', behaviour: gangHangs },
   { name: 'gate-rejects', behaviour: () => ({ accuracy: 0.1 }) },
   {
     name: 'retrain-from-promoted',

@@ -23,10 +23,11 @@ import type {
   StageInput,
   StageItem,
   StageResult,
+  TrainerLook,
   TrainRankInput,
   TrainRankResult,
 } from '../../src/contract/activities.js';
-import { gangWords } from '../../src/activities/control/gang-words.js';
+import { createLastWords, gangWords } from '../../src/activities/control/gang-words.js';
 import { tellRun } from '../../src/activities/control/tell-run.js';
 import {
   UPDATES,
@@ -68,6 +69,10 @@ export interface Behaviour {
   recordMetrics?: () => Promise<void>;
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
+  /** Whether the pool hears of a host. */
+  isHeard?: (host: string) => boolean;
+  /** What a host sees of its trainer; never answering is a lost host. */
+  probeTrainer?: (host: string, stacks: boolean) => Promise<TrainerLook>;
   /** Replaces the deleter of old checkpoints. */
   deleteDropped?: () => Promise<void>;
   /** May fail, as a host does that cannot be proven empty. */
@@ -272,6 +277,7 @@ export class FakeCluster {
           await Context.current().sleep(50);
         }
       },
+      ...createLastWords({ client: this.client } as ControlDeps),
       deleteDropped: async ({ once }) => {
         await behaviour.deleteDropped?.();
         if (once) this.acts.push('delete dropped');
@@ -280,7 +286,8 @@ export class FakeCluster {
           await Context.current().sleep(50);
         }
       },
-      pickHost: ({ except }) => Promise.resolve(HOSTS.find((host) => !except.includes(host)) ?? null),
+      pickHost: ({ except }) =>
+        Promise.resolve(HOSTS.find((host) => !except.includes(host) && behaviour.isHeard?.(host) !== false) ?? null),
       promote: () => {
         this.acts.push('promote');
         return Promise.resolve({ number: 1 });
@@ -353,6 +360,10 @@ export class FakeCluster {
         await behaviour.stageIn?.(iteration, host);
       },
       openRendezvous: () => Promise.resolve({ port: 20_000 }),
+      probeTrainer: async ({ generation, stacks }) => {
+        this.acts.push(`probe g${String(generation)}${stacks ? ' with stacks' : ''} ${host}`);
+        return (await behaviour.probeTrainer?.(host, stacks)) ?? { trainer: 'running', ranks: [] };
+      },
       stopTrainer: ({ generation }) => {
         this.acts.push(`stop g${String(generation)} ${host}`);
         return Promise.resolve({ stopped: [] });

@@ -33,7 +33,7 @@ export async function trainersOf(
   generation: number,
 ): Promise<readonly Trainer[] | undefined> {
   const found: Trainer[] = [];
-  for (const host of ['host-a', 'host-b'])
+  for (const host of ['host-a', 'host-b', 'host-c'])
     for (const nodeRank of [0, 1]) {
       const dir = trainerFolder(cluster, host, runId, generation, nodeRank);
       const text = await readFile(join(dir, 'state.json'), 'utf8').catch(() => undefined);

@@ -27,7 +27,16 @@ const stateOf = (fake: FakeCluster, runId: string): Promise<RunState> =>
 /** A beat of a trainer, as its agent sends it. */
 function beat({ generation }: TrainRankInput, host: string, progress: Partial<TrainProgress>): void {
   Context.current().heartbeat({
-    ...{ host, phase: 'training', generation, iteration: 0, iterations: 30, quietSeconds: 0, shippedIteration: 0 },
+    ...{
+      host,
+      phase: 'training',
+      generation,
+      iteration: 0,
+      iterations: 30,
+      at: 0,
+      quietSeconds: 0,
+      shippedIteration: 0,
+    },
     ...progress,
   } satisfies TrainProgress);
 }

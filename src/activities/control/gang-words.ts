@@ -1,9 +1,11 @@
 /** What the trainers' heartbeats say at this moment, read from the server: the workflow hears it with the next save, at no event. */
 import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
-import type { NpuActivities, TrainProgress } from '../../contract/activities.js';
+import type { ControlActivities, NpuActivities, TrainProgress } from '../../contract/activities.js';
 import type { GangWords } from '../../contract/gang.js';
 import { joinWords } from '../../contract/gang-story.js';
+import { trainWorkflowId } from '../../contract/names.js';
+import type { ControlDeps } from './deps.js';
 
 const TRAIN_RANK = 'trainRank' satisfies keyof NpuActivities;
 /** A page's numbers are not worth a commit that waits. */
@@ -15,13 +17,28 @@ export async function gangWords(
   workflowId: string,
   generation: number,
 ): Promise<GangWords | undefined> {
+  return joinWords(await heard(client, workflowId), generation);
+}
+
+/** Of trainers whose hosts do not answer any more. */
+export function createLastWords({ client }: ControlDeps): Pick<ControlActivities, 'lastWords'> {
+  return {
+    lastWords: async ({ runId, generation, hosts }) =>
+      (await heard(client, trainWorkflowId(runId)))
+        .filter((said) => said.generation === generation && hosts.includes(said.host))
+        .map(({ host, at, iteration }) => ({ host, at, iteration })),
+  };
+}
+
+async function heard(client: Client, workflowId: string): Promise<readonly TrainProgress[]> {
   try {
-    const description = await client.connection.withDeadline(Date.now() + LIMIT_MS, () =>
-      client.workflow.getHandle(workflowId).describe(),
+    return progressOf(
+      await client.connection.withDeadline(Date.now() + LIMIT_MS, () =>
+        client.workflow.getHandle(workflowId).describe(),
+      ),
     );
-    return joinWords(progressOf(description), generation);
   } catch {
-    return undefined;
+    return [];
   }
 }
 
@@ -29,6 +46,7 @@ function progressOf({ raw }: WorkflowExecutionDescription): readonly TrainProgre
   return (raw.pendingActivities ?? []).flatMap(({ activityType, heartbeatDetails }) => {
     const payload = heartbeatDetails?.payloads?.[0];
     if (activityType?.name !== TRAIN_RANK || !payload) return [];
-    return [defaultPayloadConverter.fromPayload<TrainProgress>(payload)];
+    const said = defaultPayloadConverter.fromPayload<TrainProgress | null | undefined>(payload);
+    return said ? [said] : [];
   });
 }

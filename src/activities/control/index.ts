@@ -3,6 +3,7 @@ import type { ControlActivities } from '../../contract/activities.js';
 import type { ControlDeps } from './deps.js';
 import { createDeleteDropped } from './delete-dropped.js';
 import { createFindEarlierCommit } from './earlier-commit.js';
+import { createLastWords } from './gang-words.js';
 import { createHosts } from './hosts.js';
 import { createOpenRun } from './open-run.js';
 import { createChoosePromotion } from './choose-promotion.js';
@@ -24,6 +25,7 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
     findEarlierCommit: createFindEarlierCommit(deps),
     deleteDropped: createDeleteDropped(deps),
     ...createHosts(deps),
+    ...createLastWords(deps),
     ...createResumePoints(deps),
     ...createRetrains(deps),
     ...createRunLog(deps),

@@ -5,7 +5,7 @@ import { appendFact, readFacts } from '../../storage/facts.js';
 import { runLogPrefix } from '../../contract/store-keys.js';
 import { orFail } from '../fail.js';
 import type { ControlDeps } from './deps.js';
-import { tellRun } from './tell-run.js';
+import { takeNews } from './tell-run.js';
 
 export function createRunLog({ store, client }: ControlDeps): Pick<ControlActivities, 'readRunLog' | 'appendRunFacts'> {
   return {
@@ -14,7 +14,7 @@ export function createRunLog({ store, client }: ControlDeps): Pick<ControlActivi
     appendRunFacts: ({ runId, number, facts, news }) =>
       orFail(async () => {
         for (const [index, fact] of facts.entries()) await appendFact(store, runLogPrefix(runId), number + index, fact);
-        if (news !== undefined) await tellRun(client, runId, news);
+        if (news !== undefined) await takeNews({ client, store }, runId, news);
       }),
   };
 }

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExitVerdict } from '../../backends/backend.js';
 import type { TrainRankResult } from '../../contract/activities.js';
-import type { FailureType } from '../../contract/failures.js';
+import type { FailureType } from '../../plan/failures.js';
 import type { TrainerEnd } from '../../process/supervisor.js';
 import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
@@ -16,8 +16,8 @@ const STUCK_SECONDS = 120;
 /** A failed gang's saves are worth a moment: what is complete becomes a commit, the rest is trained again. */
 export const LEFT_OVER_SECONDS = 10;
 
-const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'> | 'lost', FailureType>> = {
-  lost: 'SupervisorLost',
+const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'left'>, FailureType>> = {
+  'supervisor-lost': 'SupervisorLost',
   stopped: 'TrainerFailed',
   'out-of-memory': 'OutOfMemory',
   'loss-diverged': 'LossDiverged',
@@ -44,7 +44,7 @@ export async function endOfTraining(
   const { nodeRank } = input;
   const verdict =
     end.state === 'lost'
-      ? ({ kind: 'lost', message: end.message } as const)
+      ? ({ kind: 'supervisor-lost', message: end.message } as const)
       : backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const newest = tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
@@ -68,6 +68,7 @@ export async function endOfTraining(
         `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`,
         {
           iteration: log.iteration,
+          ...(end.state === 'exited' ? { at: Date.parse(end.exit.at) } : {}),
           tail: log.lines.slice(-20),
         },
       );

@@ -1,6 +1,7 @@
 /** All activities of an agent, by queue, made from what they stand on. */
 import type { IoActivities, NpuActivities } from '../../contract/activities.js';
 import type { HostDeps } from './deps.js';
+import { createProbeTrainer } from './probe-trainer.js';
 import { createSources } from './sources.js';
 import { createStageIn } from './stage-in.js';
 import { createStages } from './stages.js';
@@ -13,7 +14,13 @@ export function createHostActivities(deps: HostDeps): { readonly io: IoActivitie
   const { evaluateModel, ...stages } = createStages(deps, fence);
   const vacateHost = createVacateHost(deps, fence);
   return {
-    io: { ...createSources(deps), ...createStageIn(deps, fence), ...stages, vacateHost },
+    io: {
+      ...createSources(deps),
+      ...createStageIn(deps, fence),
+      ...stages,
+      probeTrainer: createProbeTrainer(deps),
+      vacateHost,
+    },
     npu: { trainRank: createTrainRank(deps, fence), evaluateModel },
   };
 }

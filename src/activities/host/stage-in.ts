@@ -99,7 +99,8 @@ async function iterationOf(dir: string): Promise<number> {
   const { runtime } = await readStagedPlan(dir);
   const path = join(dir, 'trainer.log');
   const backend = backendFor({ kind: runtime });
-  const log = new TrainerLog({ path, backend, resumeIteration: 0, reachedIteration: 0, isAdopted: false });
+  const from = { resumeIteration: 0, reachedIteration: 0, isAdopted: false, saves: () => false };
+  const log = new TrainerLog({ path, backend, ...from });
   await log.end();
   return log.iteration;
 }

@@ -13,6 +13,7 @@ import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import type { HostFence } from './fence.js';
+import { watchForHang } from './hang-watch.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
 import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
@@ -44,7 +45,9 @@ export function createTrainRank(deps: HostDeps, fence: HostFence): NpuActivities
       const shipper = new SaveShipper({ store, backend, gang: plan.gang, node: input, folder, metrics });
       const { resumeIteration, reachedIteration } = input;
       const path = join(dir, 'trainer.log');
-      const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted });
+      const { saveEveryIterations, iterations } = plan.gang;
+      const saves = (iteration: number): boolean => iteration % saveEveryIterations === 0 || iteration >= iterations;
+      const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted, saves });
       const logs = metrics === undefined ? [printed] : [printed, metrics];
       return observe({ deps, input, plan, backend, dir, isAdopted, log, shipper, logs, pid });
     });
@@ -110,15 +113,20 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   const beats = beat({ client: deps.client, progress: () => progressOf(work), renew: (sent) => renewLease(dir, sent) });
   const shipping = shipWhile(work, working.signal);
   const hurry: { seconds?: number } = {};
+  const living = new AbortController();
   const ending = (async () => {
     // Without a time-out it resolves only with an end.
     const end = (await waitForExit(dir, { signal: working.signal, pollMs: LOOK_MS })) as TrainerEnd;
+    // What it has left to ship may wait for a store that is away: that is no hang.
+    living.abort();
     await log.end();
     return endOfTraining(work, end, hurry, working.signal);
   })();
   ending.catch(() => undefined);
+  const hang = watchForHang(work, living.signal);
+  hang.catch(() => undefined);
   try {
-    const first = await Promise.race([ending, beats.interrupted]);
+    const first = await Promise.race([ending, beats.interrupted, hang]);
     if (typeof first === 'function') return first();
     if (first.kind === 'detach') throw detached(`Host ${deps.facts.name} lets go of the trainer: ${first.why}.`);
     // A trainer that is asked to save gets the time to ship it, and so does one that has followed its peer in good order; one that
@@ -130,6 +138,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     throw await confirmedCancel();
   } finally {
     working.abort();
+    living.abort();
     beats.end();
     await log.end();
     await Promise.all([shipping, ...logs.map((shipment) => shipment.stop())]);
@@ -148,6 +157,7 @@ function progressOf(work: RankWork): TrainProgress {
   const { deps, input, plan, log, shipper, pid } = work;
   return {
     host: deps.facts.name,
+    at: Date.now(),
     phase: log.phase,
     generation: input.generation,
     // Only the reporting node hears iterations; the others know what they have shipped.

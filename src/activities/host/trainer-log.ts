@@ -1,7 +1,7 @@
 /** Follows a trainer's output: the last lines as evidence, and what they say of its progress. */
 import { statSync } from 'node:fs';
-import type { Backend } from '../../backends/backend.js';
-import type { TrainProgress } from '../../contract/activities.js';
+import type { Backend, TrainerEvent } from '../../backends/backend.js';
+import type { TrainerPhase } from '../../plan/hang.js';
 import { tailFile } from '../../process/log-tail.js';
 import { monotonicSeconds } from '../../process/wait.js';
 
@@ -20,22 +20,28 @@ export interface TrainerLogOptions {
   readonly reachedIteration: number;
   /** An adopted trainer has said things before: when it said them is not known. */
   readonly isAdopted: boolean;
+  /** After which iterations there is a save: only node 0 hears of it in words. */
+  readonly saves: (iteration: number) => boolean;
 }
 
 export class TrainerLog {
   readonly lines: string[] = [];
-  phase: TrainProgress['phase'] = 'starting';
+  phase: TrainerPhase = 'starting';
+  /** Grows with every step that the trainer makes, as opposed to what it only says. */
+  moves = 0;
   iteration: number;
   loss: number | undefined;
   /** Epoch milliseconds at which the first iteration that is new to the run was heard; of an adopted trainer only what is heard live. */
   newIterationAt: number | undefined;
+  private readonly saves: TrainerLogOptions['saves'];
   private readonly paces: number[] = [];
   private heardAt = monotonicSeconds();
   private readonly ending = new AbortController();
   private readonly tail: Promise<unknown>;
 
-  constructor({ path, backend, resumeIteration, reachedIteration, isAdopted }: TrainerLogOptions) {
+  constructor({ path, backend, resumeIteration, reachedIteration, isAdopted, saves }: TrainerLogOptions) {
     this.iteration = resumeIteration;
+    this.saves = saves;
     const oldBytes = isAdopted ? (statSync(path, { throwIfNoEntry: false })?.size ?? 0) : 0;
     let isKnown = false;
     this.tail = tailFile(path, {
@@ -73,24 +79,45 @@ export class TrainerLog {
     this.lines.push(line);
     if (this.lines.length > KEPT_LINES) this.lines.shift();
     const event = backend.parseLine(line);
-    switch (event?.kind) {
+    const phase = event === undefined ? undefined : this.phaseAfter(event);
+    if (event === undefined || phase === undefined) return;
+    this.phase = phase;
+    this.moves += 1;
+    if (event.kind !== 'iteration') return;
+    this.iteration = event.iteration;
+    this.loss = event.loss;
+    if (event.elapsedMs !== undefined) this.paces.push(event.elapsedMs);
+    if (this.paces.length > PACE_ITERATIONS) this.paces.shift();
+  }
+
+  /** Undefined for what is no step of the trainer. */
+  private phaseAfter(event: TrainerEvent): TrainerPhase | undefined {
+    switch (event.kind) {
       case 'iteration':
-        this.phase = 'training';
-        this.iteration = event.iteration;
-        this.loss = event.loss;
-        if (event.elapsedMs !== undefined) this.paces.push(event.elapsedMs);
-        if (this.paces.length > PACE_ITERATIONS) this.paces.shift();
-        break;
+        return this.saves(event.iteration) ? 'saving' : 'training';
       case 'saving':
-        this.phase = 'saving';
-        break;
+        return 'saving';
       case 'saved':
-        this.phase = 'training';
-        break;
+        return this.phase === 'done' ? 'done' : 'training';
       case 'training-done':
-        this.phase = 'done';
-        break;
+        return 'done';
+      case 'loaded':
+        return 'restoring';
+      case 'phase':
+        return PHASES[event.phase];
       default:
+        return undefined;
     }
   }
 }
+
+/** What follows a marker of node 0. */
+const PHASES: Readonly<Record<Extract<TrainerEvent, { kind: 'phase' }>['phase'], TrainerPhase>> = {
+  initialized: 'restoring',
+  'building model': 'restoring',
+  'model built': 'restoring',
+  'data loaders built': 'restoring',
+  'set up': 'first iteration',
+  training: 'first iteration',
+  'first step': 'first iteration',
+};

@@ -4,20 +4,8 @@
  */
 import type { ExitReport } from '../../process/trainer-files.js';
 import type { Tracker } from './checkpoint.js';
+import { CAUSES, isEchoLine, type ExitKind } from './failure-rules.js';
 import { parseLine } from './log.js';
-
-export type ExitKind =
-  | 'completed'
-  /** Ended by itself and without an error on a node that cannot tell whether training is complete; node 0 can. */
-  | 'left'
-  | 'stopped'
-  | 'out-of-memory'
-  | 'loss-diverged'
-  | 'checkpoint-missing'
-  | 'killed'
-  | 'peer-lost'
-  | 'trainer-error'
-  | 'refused-arguments';
 
 export interface ExitVerdict {
   readonly kind: ExitKind;
@@ -75,7 +63,7 @@ function neverRan({ exit }: ExitEvidence): ExitVerdict | undefined {
       return { kind: 'trainer-error', message: 'The trainer could not be started: the agent log says why.' };
     case 'supervisor-lost':
     case 'supervisor-error':
-      return { kind: 'killed', message: 'The supervisor of the trainer died, and the trainer with it.' };
+      return { kind: 'supervisor-lost', message: 'The supervisor of the trainer died, and the trainer with it.' };
     default:
       return undefined;
   }
@@ -89,28 +77,8 @@ function stoppedOnRequest({ lines, exit, tracker }: ExitEvidence): ExitVerdict |
   return { kind: 'stopped', message: `The trainer ${why}.${at}` };
 }
 
-/** Lines that name a cause by themselves, the surest first. */
-const WORDS: readonly (readonly [RegExp, ExitKind, string])[] = [
-  [
-    /(NPU|CUDA) out of memory|DefaultCPUAllocator: can't allocate memory|^MemoryError\b/,
-    'out-of-memory',
-    'The trainer ran out of memory',
-  ],
-  [
-    /could not find the metadata file|'--exit-on-missing-checkpoint' set|Invalid metadata file|could not load the checkpoint|Unable to load rng state|does not exist, though the tracker names its checkpoint|holds no checkpoint, and|Ranks see different checkpoints|FileNotFoundError.*(model_optim_rng|distrib_optim|iter_\d)/,
-    'checkpoint-missing',
-    'The trainer found no checkpoint that it could load',
-  ],
-  [/found NaN in local|Unexpected result nan|found Inf in local/i, 'loss-diverged', 'The loss is no longer a number'],
-  [
-    /^(usage:|\S+: error: )|: error: (unrecognized arguments|argument |the following arguments)/,
-    'refused-arguments',
-    'The trainer refused its arguments',
-  ],
-];
-
 function byWords({ lines }: ExitEvidence): ExitVerdict | undefined {
-  for (const [pattern, kind, sentence] of WORDS) {
+  for (const { pattern, kind, sentence } of CAUSES) {
     const line = lines.findLast((candidate) => pattern.test(candidate.trimStart()));
     if (line !== undefined) return { kind, message: `${sentence}: ${quote(line)}` };
   }
@@ -149,12 +117,8 @@ function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
 
 const OWN_ERROR = /^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*)?(Error|Exception)\b(: |$)|^\[Rank \d+\] error: /;
 
-/** What a rank says when another one is gone: an echo, never a cause. */
-const ECHO =
-  /Connection reset by peer|Connection closed by peer|closed by peer|Timed out waiting \d+ms|\bEI000[26]\b|wait socket establish timeout|\b(507048|507011)\b|Heartbeat Lost|RendezvousTimeoutError|RendezvousConnectionError|clients joined|Broken pipe|Socket Timeout|recvValue failed/;
-
 function byPeers({ lines }: ExitEvidence): ExitVerdict | undefined {
-  const line = lines.findLast((candidate) => ECHO.test(candidate));
+  const line = lines.findLast(isEchoLine);
   if (line === undefined) return undefined;
   const own = firstOwnError(lines);
   if (own !== undefined) return { kind: 'trainer-error', message: `The trainer failed: ${quote(own)}` };
@@ -177,7 +141,7 @@ function firstOwnError(lines: readonly string[]): string | undefined {
       // A heading: the cause is the traceback's last line.
       !line.trimEnd().endsWith('Traceback (most recent call last):') &&
       !/ChildFailedError|SignalException/.test(line) &&
-      !ECHO.test(line),
+      !isEchoLine(line),
   );
 }
 

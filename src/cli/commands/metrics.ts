@@ -1,7 +1,11 @@
 /** `anneal metrics RUN`: the loss record of a run as curve and table, as JSON lines, or as an event file for TensorBoard. */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Incident } from '../../contract/messages.js';
+import { duration } from '../../plan/numbers.js';
+import { oneLine } from '../../plan/one-line.js';
 import { standingRows, type IterationMetrics } from '../../plan/metrics.js';
+import { readIncidents } from '../../records/incidents.js';
 import { metricsLine } from '../../records/metrics-lines.js';
 import { readMetrics } from '../../records/metrics.js';
 import { textTable } from '../../report/table.js';
@@ -27,14 +31,18 @@ export async function metrics(runId: string, flags: MetricsFlags): Promise<numbe
   const { rows } = await readMetrics(store, runId);
   if (rows.length === 0) throw new CommandError('notFound', await whyNothing(runId, flags, store.url));
   if (flags.tensorboard !== undefined) await writeEventFile(join(flags.tensorboard, runId), rows);
-  print(
-    flags.json ? rows.map(metricsLine).join('\n') : showMetrics(runId, rows, process.stdout.columns || DEFAULT_COLUMNS),
-  );
+  if (flags.json) print(rows.map(metricsLine).join('\n'));
+  else print(showMetrics(runId, rows, process.stdout.columns || DEFAULT_COLUMNS, await readIncidents(store, runId)));
   return EXIT_CODES.ok.code;
 }
 
 /** What a person sees: sentence, curve, and some of the iterations. */
-export function showMetrics(runId: string, rows: readonly IterationMetrics[], width: number): string {
+export function showMetrics(
+  runId: string,
+  rows: readonly IterationMetrics[],
+  width: number,
+  incidents: readonly Incident[] = [],
+): string {
   const summary = summariseTraining(rows);
   if (summary === undefined) return `${runId}: every iteration so far was rolled back.`;
   const { training, rolledBack, missing } = trainingSentences(summary);
@@ -42,6 +50,7 @@ export function showMetrics(runId: string, rows: readonly IterationMetrics[], wi
     `${runId}: ${training}`,
     ...(rolledBack === undefined ? [] : [`rolled back: ${rolledBack}`]),
     ...(missing === undefined ? [] : [`not recorded: ${missing}`]),
+    ...incidents.map(showIncident),
     '',
     lossCurve(rows, { width, height: CURVE_LINES }),
     '',
@@ -54,6 +63,16 @@ export function showMetrics(runId: string, rows: readonly IterationMetrics[], wi
       ]),
     ),
   ].join('\n');
+}
+
+function showIncident(incident: Incident): string {
+  const { generation, host, failure, iterationsLost, secondsToDetect, secondsToNewIteration } = incident;
+  const facts = [
+    `${String(iterationsLost)} iterations lost`,
+    ...(secondsToDetect === undefined ? [] : [`found after ${duration(secondsToDetect)}`]),
+    ...(secondsToNewIteration === undefined ? [] : [`new iterations after ${duration(secondsToNewIteration)}`]),
+  ];
+  return `incident: generation ${String(generation)}, ${failure} on ${oneLine(host, 64)}: ${facts.join(', ')}`;
 }
 
 /** The first and the last of each generation, and between them as many as the table has room for, evenly. */

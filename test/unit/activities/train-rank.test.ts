@@ -10,6 +10,7 @@ import { createTrainRank } from '../../../src/activities/host/train-rank.js';
 import { hostLockFile, trainersFolder } from '../../../src/activities/host/work-folders.js';
 import type { TrainRankResult } from '../../../src/contract/activities.js';
 import { checkpointPrefix } from '../../../src/contract/store-keys.js';
+import type { HangLimits } from '../../../src/plan/hang.js';
 import { markedProcesses, stopEverything } from '../../../src/process/kill.js';
 import { inheritedEnvironment } from '../../../src/process/marker.js';
 import { readExit, trainerDir } from '../../../src/process/trainer-files.js';
@@ -37,7 +38,9 @@ class Store extends FolderStore {
 }
 
 /** A host on which node 0 of the smallest gang is staged in; its launcher is the stand-in, or a script of the test's own. */
-async function stagedHost(script?: string) {
+async function stagedHost(script?: string, limits?: HangLimits) {
+  // Only the node that hears iterations watches for a hang.
+  const gang = limits === undefined ? plan.gang : { ...plan.gang, reportingNode: 0 };
   const root = await scratchFolder();
   const marker = { runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
   const workRoot = join(root, 'work');
@@ -47,7 +50,7 @@ async function stagedHost(script?: string) {
   const dir = trainerDir(trainersFolder(workRoot), marker);
   for (const folder of ['save', 'load']) await mkdir(join(dir, folder), { recursive: true });
   await writeFile(join(dir, 'load', 'latest_checkpointed_iteration.txt'), 'release');
-  await writeFile(join(dir, 'plan.json'), JSON.stringify(plan));
+  await writeFile(join(dir, 'plan.json'), JSON.stringify({ ...plan, limits, gang }));
   const torchrun = join(root, 'torchrun');
   if (script === undefined) await copyFile(join(import.meta.dirname, '../../support/stand_in_torchrun.py'), torchrun);
   else await writeFile(torchrun, script);
@@ -120,12 +123,13 @@ echo '[after training is done]'
 `;
 
 test('a training that is done waits for a store that is away, and its last save is shipped when that is back', async () => {
-  const { dir, store, attempt } = await stagedHost(DONE);
+  // Longer than a trainer may take to save: what has ended does not hang.
+  const { dir, store, attempt } = await stagedHost(DONE, { saveSeconds: 2 });
   store.isAway = true;
   const { end } = attempt('attempt');
   await until('the trainer has ended', LIMIT_MS, () => readExit(dir));
   const asked = store.asked;
-  await until('the store was asked again', LIMIT_MS, () => store.asked > asked + 2 || undefined);
+  await until('the store was asked again and again', LIMIT_MS, () => store.asked > asked + 5 || undefined);
   store.isAway = false;
   await expect(end).resolves.toMatchObject({ iteration: 0 });
   const manifest = `${checkpointPrefix(`rank-${String(process.pid)}`, 1, plan.gang.iterations)}node-0.json`;
@@ -140,4 +144,17 @@ test('a training that is done and waits for a store that is away is stopped like
   asked.toStop = true;
   environment.cancel();
   await expect(end).rejects.toMatchObject({ name: 'CancelledFailure' });
+}, 40_000);
+
+test('a trainer that lives and makes no progress is reported as hung, and left to its gang', async () => {
+  const { dir, marker, attempt } = await stagedHost('#!/bin/sh\nexec sleep 600\n', { startSeconds: 1 });
+  await expect(attempt('attempt').end).rejects.toMatchObject({
+    type: 'Hung',
+    message: expect.stringMatching(
+      /^Host host-a, node 0: .* no progress for [12] s \(phase "starting", after iteration 0; the limit is 1 s\)\.$/,
+    ) as string,
+    details: [{ iteration: 0, at: expect.any(Number) as number }],
+  });
+  expect(await readExit(dir)).toBeUndefined();
+  expect(markedProcesses(marker)).toHaveLength(2);
 }, 40_000);

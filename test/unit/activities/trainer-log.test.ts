@@ -14,7 +14,8 @@ async function following(name: string, old: string, isAdopted: boolean) {
   const path = join(await scratchFolder(), name);
   await writeFile(path, old);
   const backend = backendFor({ kind: 'cpu' });
-  return { path, log: new TrainerLog({ path, backend, resumeIteration: 10, reachedIteration: 12, isAdopted }) };
+  const saves = (iteration: number): boolean => iteration % 20 === 0;
+  return { path, log: new TrainerLog({ path, backend, resumeIteration: 10, reachedIteration: 12, isAdopted, saves }) };
 }
 
 const reads = (log: TrainerLog, iteration: number) =>
@@ -61,4 +62,27 @@ test('an adopted trainer that comes to its first new iteration later is heard li
   await reads(log, 13);
   await log.end();
   expect(log.newIterationAt).toBeGreaterThan(0);
+});
+
+test('the phase follows the trainer: by its markers on node 0, by its iterations on the node that prints those', async () => {
+  const { path, log } = await following('phases', '', false);
+  const says = async (text: string, phase: string): Promise<void> => {
+    const before = log.moves;
+    await appendFile(path, `${text}\n`);
+    await until(phase, 5_000, () => (log.moves > before ? true : undefined));
+    expect(log.phase).toBe(phase);
+  };
+  expect(log.phase).toBe('starting');
+  await says('[after megatron is initialized] datetime: 2026-01-31 12:00:00', 'restoring');
+  await says('[before the start of training step] datetime: 2026-01-31 12:00:00', 'first iteration');
+  await says(line(19).trimEnd(), 'training');
+  // After this one there is a save, which the node that prints iterations is not told of.
+  await says(line(20).trimEnd(), 'saving');
+  await says(line(21).trimEnd(), 'training');
+  await says('[after training is done] datetime: 2026-01-31 12:00:00', 'done');
+  const moves = log.moves;
+  await appendFile(path, 'a warning\n');
+  await until('the warning is read', 5_000, () => (log.lines.at(-1) === 'a warning' ? true : undefined));
+  expect(log.moves).toBe(moves);
+  await log.end();
 });

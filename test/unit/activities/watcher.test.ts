@@ -38,7 +38,7 @@ beforeEach(async () => {
 
 const node = (rest: Partial<TrainProgress>): TrainProgress => ({
   ...{ host: 'host-a', phase: 'training', generation: 1, iteration: 20, iterations: 300 },
-  ...{ quietSeconds: 0, shippedIteration: 20, ...rest },
+  ...{ at: 0, quietSeconds: 0, shippedIteration: 20, ...rest },
 });
 
 /** A server whose gang has these trainers pending; one that is away when left out. */

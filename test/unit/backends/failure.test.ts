@@ -118,7 +118,7 @@ describe('a failure is named by its cause and not by its echoes', () => {
     ],
     ['killed', 'a rank that got SIGKILL, while its peer was reset', { lines: [RESET, ...summary(0, -9)] }],
     ['killed', 'torchrun itself killed', { exit: { reason: 'exited', rc: -9 } }],
-    ['killed', 'a lost supervisor', { exit: { reason: 'supervisor-lost', rc: null } }],
+    ['supervisor-lost', 'a supervisor that was killed', { exit: { reason: 'supervisor-lost', rc: null } }],
     ['killed', 'an end of which nothing is known', { exit: { reason: 'exited', rc: null } }],
     ['peer-lost', 'a connection that another host closed', { lines: [RESET, ...summary(1, 1)] }],
     [

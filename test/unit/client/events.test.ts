@@ -29,6 +29,7 @@ const training: TrainProgress = {
   iteration: 20,
   iterations: 300,
   loss: 0.5,
+  at: 0,
   quietSeconds: 0,
   shippedIteration: 0,
 };
@@ -95,7 +96,7 @@ describe('eventsBetween', () => {
   test('an older number of a node that does not report iterations is no progress, also when the other is heard again', () => {
     const at = (change: Partial<TrainProgress>): Snapshot =>
       snapshot(['done', 'done', 'done', 'running'], { training: { ...training, ...change } });
-    const silent = at({ host: 'host-a', iteration: 0, phase: 'shipping' });
+    const silent = at({ host: 'host-a', iteration: 0, phase: 'saving' });
     expect(eventsBetween(at({ iteration: 97 }), silent)).toEqual([]);
     expect(eventsBetween(remember(at({ iteration: 97 }), silent), at({ iteration: 97 }))).toEqual([]);
     expect(eventsBetween(remember(at({ iteration: 97 }), silent), at({ iteration: 98 }))).toMatchObject([{ done: 98 }]);

@@ -56,6 +56,7 @@ describe('words of the nodes', () => {
         generation: 3,
         iteration: 0,
         iterations: 300,
+        at: 0,
         quietSeconds: 0,
         shippedIteration: 0,
       },

@@ -1,55 +1,74 @@
-/** docs/failures.md has one row for each failure of the contract, under the heading of who acts, and the exit codes as they are. */
+/** docs/failures.md has the rows of the one table of failures, as `npm run docs:failures` writes them, and the exit codes as they are. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EXIT_CODES } from '../../../src/cli/exit-codes.js';
-import { FAILURES } from '../../../src/contract/failures.js';
+import { EVIDENCE, FAILURES, OBSERVED, type FailureClass } from '../../../src/plan/failures.js';
 
-const page = readFileSync(new URL('../../../docs/failures.md', import.meta.url), 'utf8');
+const FILE = join(import.meta.dirname, '../../../docs/failures.md');
+const page = readFileSync(FILE, 'utf8');
+const failures = Object.entries<FailureClass>(FAILURES);
 
-const ACTORS: Readonly<Record<string, string>> = {
-  'The user acts': 'user',
-  'The engine acts': 'workflow',
-  'Nobody acts': 'nobody',
-};
+const table = (...rows: readonly (readonly string[])[]): string =>
+  rows.map((cells) => `| ${cells.join(' | ')} |\n`).join('');
 
-/** Cells of every table row below a heading. */
-function rowsUnder(heading: string): string[][] {
-  const section = page.split(/^## /m).find((part) => part.startsWith(`${heading}\n`)) ?? '';
-  return section
-    .split('\n')
-    .filter((line) => /^\| [`\d]/.test(line))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim()),
-    );
+/** A failure that no gang can meet has no action of a gang. */
+const action = ({ gang }: Pick<FailureClass, 'gang'>): string => gang ?? '-';
+
+function failuresOf(actor: FailureClass['actor']): string {
+  return table(
+    ['Failure', 'Retry', 'Gang', 'Symptom and cause', 'What the engine did', 'What you do'],
+    ['---', '---', '---', '---', '---', '---'],
+    ...failures
+      .filter(([, row]) => row.actor === actor)
+      .map(([name, row]) => [
+        ...[`\`${name}\``, row.retryable ? 'retried' : 'not retried', action(row)],
+        ...[row.symptom, row.engine, row.remedy],
+      ]),
+  );
 }
 
-const rows = Object.entries(ACTORS).flatMap(([heading, actor]) =>
-  rowsUnder(heading).map(([name = '', retry = '', ...rest]) => ({
-    name: name.replaceAll('`', ''),
-    retry,
-    actor,
-    rest,
-  })),
-);
+const TABLES: Readonly<Record<string, string>> = {
+  user: failuresOf('user'),
+  workflow: failuresOf('workflow'),
+  nobody: failuresOf('nobody'),
+  observed: table(
+    ['Word', 'Gang', 'What it means', 'What the engine did'],
+    ['---', '---', '---', '---'],
+    ...Object.entries(OBSERVED).map(([name, row]) => [`\`${name}\``, action(row), row.symptom, row.engine]),
+  ),
+};
 
-test('each failure type has one row, and no row names a type that is none', () => {
-  expect(rows.map(({ name }) => name).sort()).toEqual(Object.keys(FAILURES).sort());
+test('the page has the tables as they are; npm run docs:failures writes them', async () => {
+  const names: string[] = [];
+  const written = page.replaceAll(/^<!-- (\w+) -->\n[^]*?^<!-- end -->$/gm, (_, name: string) => {
+    names.push(name);
+    return `<!-- ${name} -->\n${TABLES[name] ?? ''}<!-- end -->`;
+  });
+  expect(names.toSorted()).toEqual(Object.keys(TABLES).toSorted());
+  await expect(written).toMatchFileSnapshot(FILE);
 });
 
-test('each row stands under who acts next, says whether the server retries, and has a cause, an action and a remedy', () => {
-  const told = rows.map(({ name, retry, actor }) => [name, { retryable: retry === 'retried', actor }] as const);
-  expect(Object.fromEntries(told)).toEqual(FAILURES);
-  for (const { name, retry, rest } of rows) {
-    expect(['retried', 'not retried'], name).toContain(retry);
-    expect(rest, name).toHaveLength(3);
-    for (const cell of rest) expect(cell, name).not.toBe('');
+test('each row has a cause, an action and a remedy, which fit into a cell', () => {
+  for (const [name, { symptom, engine, remedy }] of failures)
+    for (const cell of [symptom, engine, remedy]) expect(cell, name).toMatch(/^[^|\n]{8,}$/);
+});
+
+test('a gang knows what to make of each failure that it can meet, and stops for the user where he has to act', () => {
+  for (const [name, { evidence, gang, actor }] of failures) {
+    expect(evidence === undefined, name).toBe(gang === undefined);
+    if (gang !== undefined) expect(gang === 'stop', name).toBe(actor === 'user');
   }
+  expect(new Set(failures.flatMap(([, { evidence }]) => evidence ?? []))).toEqual(
+    new Set(EVIDENCE.filter((one) => one !== 'host lost')),
+  );
 });
 
 test('the exit codes are those of the command', () => {
-  const told = rowsUnder('Exit codes of the command').map(([code, meaning]) => ({ code: Number(code), meaning }));
+  const [, section = ''] = page.split('## Exit codes of the command');
+  const told = [...section.matchAll(/^\| (\d+) \| (.+) \|$/gm)].map(([, code, meaning]) => ({
+    code: Number(code),
+    meaning,
+  }));
   expect(told).toEqual(Object.values(EXIT_CODES).map(({ code, meaning }) => ({ code, meaning })));
 });

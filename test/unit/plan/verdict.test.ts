@@ -2,11 +2,12 @@
 import { expect, test } from 'vitest';
 import { judge, rootCause, RESTARTS_WITHOUT_PROGRESS, type NodeFailure } from '../../../src/plan/verdict.js';
 
-const failed = (host: string, type: string): NodeFailure => ({
+const failed = (host: string, type: string, since?: number): NodeFailure => ({
   host,
   nodeRank: 0,
   type,
   message: `${type} on ${host}`,
+  ...(since === undefined ? {} : { since }),
 });
 
 test.each([
@@ -15,6 +16,14 @@ test.each([
   ['not a node that was stopped with the gang', [failed('a', 'Stopped'), failed('b', 'SupervisorLost')], 'b'],
   ['not a trainer that we ended after another', [failed('a', 'StaleGeneration'), failed('b', 'TrainerFailed')], 'b'],
   ['the first, when all are echoes', [failed('a', 'PeerLost'), failed('b', 'PeerLost')], 'a'],
+  ['the earlier echo of two', [failed('a', 'PeerLost', 9), failed('b', 'PeerLost', 7)], 'b'],
+  ['the earlier of two trainers that failed', [failed('a', 'TrainerFailed', 9), failed('b', 'TrainerFailed', 7)], 'b'],
+  ['the one whose moment is known', [failed('a', 'TrainerFailed'), failed('b', 'TrainerFailed', 7)], 'b'],
+  ['a cause that names itself', [failed('a', 'TrainerFailed', 1), failed('b', 'OutOfMemory', 7)], 'b'],
+  ['a supervisor that was killed', [failed('a', 'TrainerFailed', 1), failed('b', 'SupervisorLost')], 'b'],
+  ['a dead trainer, not the one that waits for it', [failed('a', 'Hung', 1), failed('b', 'TrainerFailed', 7)], 'b'],
+  ['an echo only after what hangs', [failed('a', 'PeerLost', 1), failed('b', 'Hung', 7)], 'b'],
+  ['another writer of the log before all', [failed('a', 'HostLost', 1), failed('b', 'FactConflict')], 'b'],
 ])('the root cause is %s', (_, failures, host) => {
   expect(rootCause(failures)?.host).toBe(host);
 });
@@ -28,6 +37,9 @@ test.each([
   ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS - 1, 'again'],
   ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS, 'give up'],
   ['HostLost', 1, 'again'],
+  ['Hung', 1, 'again'],
+  ['Hung', RESTARTS_WITHOUT_PROGRESS, 'give up'],
+  ['no type of ours', 1, 'again'],
   ['CheckpointDamaged', RESTARTS_WITHOUT_PROGRESS, 'one commit back'],
   ['ArtifactCorrupt', 0, 'give up'],
   ['FactConflict', 0, 'give up'],
@@ -50,4 +62,12 @@ test.each([
   expect(judge(failed('a', 'CheckpointDamaged'), 0, { from: 20, to }).why).toBe(
     `Drops the damaged commit of iteration 20; ${sentence}.`,
   );
+});
+
+test('who has to act is told what to do', () => {
+  expect(judge(failed('a', 'OutOfMemory'), 0).why).toMatch(/OutOfMemory on a Use a smaller `microBatchSize`/);
+  expect(judge(failed('a', 'HostDirty'), RESTARTS_WITHOUT_PROGRESS)).toMatchObject({
+    type: 'BudgetExhausted',
+    why: expect.stringMatching(/3 restarts in a row .* HostDirty on a Stop the agent of that host/) as string,
+  });
 });

@@ -66,3 +66,23 @@ test('the command shows a few rows: the first, the last, and both sides of a new
   expect(table.length).toBeLessThan(18);
   expect(showMetrics('digits-1', span(1, 1, 3, 2), 80)).toBe('digits-1: every iteration so far was rolled back.');
 });
+
+test('the incidents stand above the curve, each with what it cost', () => {
+  const incident = {
+    at: 0,
+    generation: 1,
+    host: 'host-b',
+    failure: 'HostLost',
+    message: 'm',
+    decision: 'd',
+    iterationsLost: 7,
+  };
+  const shown = showMetrics('digits-1', span(1, 1, 3), 80, [
+    { ...incident, secondsToDetect: 8.04, secondsToDecide: 1, secondsToNewIteration: 21.7 },
+    { ...incident, generation: 2, host: 'a\nb' },
+  ]);
+  expect(shown.split('\n').slice(1, 3)).toEqual([
+    'incident: generation 1, HostLost on host-b: 7 iterations lost, found after 8.0 s, new iterations after 22 s',
+    'incident: generation 2, HostLost on a b: 7 iterations lost',
+  ]);
+});

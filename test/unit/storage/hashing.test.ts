@@ -1,8 +1,9 @@
-import { appendFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, readFile, readdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { describe, expect, test } from 'vitest';
-import { startHash } from '../../../src/storage/hash-pool.js';
+import { loadSmallFile, startHash, storeSmallFile } from '../../../src/storage/hash-pool.js';
+import type { SmallFile } from '../../../src/storage/hash-pool.js';
 import { canonicalJson, digestOf, sha256File, sha256Hex } from '../../../src/storage/hashing.js';
 import { randomFile, scratchFolder } from '../../support/scratch.js';
 
@@ -100,5 +101,57 @@ describe('hashing files', () => {
     const path = join(await scratchFolder(), 'short');
     await writeFile(path, 'abc');
     expect(await startHash(path).finish(100)).toEqual({ sha256: sha256Hex('abc'), sizeBytes: 3 });
+  });
+  test('what a file has already is hashed from there, and what follows from memory, in this order', async () => {
+    const start = await randomFile(join(await scratchFolder(), 'start'), 20_000_000);
+    const hash = startHash(start.path);
+    hash.advance(20_000_000);
+    const texts = ['of', 'the', 'rest'];
+    const updates = texts.map((text) => {
+      const bytes = new SharedArrayBuffer(8);
+      new Uint8Array(bytes).set(Buffer.from(text));
+      return hash.update(bytes, text.length);
+    });
+    await Promise.all(updates);
+    const whole = Buffer.concat([await readFile(start.path), Buffer.from(texts.join(''))]);
+    expect(await hash.finish(whole.byteLength)).toEqual({ sha256: sha256Hex(whole), sizeBytes: whole.byteLength });
+  });
+});
+
+describe('small files', () => {
+  const path = async (): Promise<string> => join(await scratchFolder(), 'file');
+  const fileOf = (at: string, text: string, sha256 = sha256Hex(text)): SmallFile => ({
+    bytes: new Uint8Array(Buffer.from(text)),
+    sha256,
+    part: `${at}.part`,
+    path: at,
+    mode: 0o644,
+  });
+
+  test('one is stored over what was there, and read into memory that may be larger', async () => {
+    const at = await path();
+    await writeFile(at, 'before');
+    await writeFile(`${at}.part`, 'of another attempt');
+    const digest = { sha256: sha256Hex('now'), sizeBytes: 3 };
+    expect(await storeSmallFile(fileOf(at, 'now'))).toEqual(digest);
+    expect(await readdir(dirname(at))).toEqual(['file']);
+    const memory = new SharedArrayBuffer(10);
+    expect(await loadSmallFile(at, memory)).toEqual(digest);
+    expect(Buffer.from(memory).toString()).toBe('now\0\0\0\0\0\0\0');
+    expect(await loadSmallFile(at, new SharedArrayBuffer(2))).toMatchObject({ sizeBytes: 3 });
+  });
+
+  test('bytes that are not the promised ones are not stored, and the file that is there stays', async () => {
+    const at = await path();
+    await writeFile(at, 'before');
+    const digest = await storeSmallFile(fileOf(at, 'now', sha256Hex('other')));
+    expect(digest).toEqual({ sha256: sha256Hex('now'), sizeBytes: 3 });
+    expect(await readFile(at, 'utf8')).toBe('before');
+  });
+
+  test('what fails says what it was', async () => {
+    const at = join(await path(), 'in-no-folder');
+    await expect(storeSmallFile(fileOf(at, 'now'))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'open' });
+    await expect(loadSmallFile(at, new SharedArrayBuffer(2))).rejects.toMatchObject({ code: 'NotFound' });
   });
 });

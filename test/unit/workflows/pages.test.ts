@@ -92,7 +92,7 @@ describe('the page of a run', () => {
     const page = gangPage({
       ...gang,
       incidents: [
-        { ...incident, at: NOON, secondsToNewIteration: 12.34 },
+        { ...incident, at: NOON, secondsToDetect: 0.5, secondsToDecide: 3.2, secondsToNewIteration: 12.34 },
         { ...incident, at: NOON + 120_000, generation: 2 },
       ],
       handovers: [{ at: NOON + 60_000, generation: 2, who: 'host-a', what: 'its agent fell silent', isHeard: false }],
@@ -100,7 +100,7 @@ describe('the page of a run', () => {
     expect(page.split('\n').slice(-7)).toEqual([
       '```',
       '12:00:00  g1  host-b: TrainerFailed: Rank 1 was killed.',
-      '          → Starts again. 7 iterations lost, new iterations after 12 s',
+      '          → Starts again. 7 iterations lost, found after 0.5 s, decided in 3.2 s, new iterations after 12 s',
       '12:01:00  g2  host-a: its agent fell silent; its work is asked for again',
       '12:02:00  g2  host-b: TrainerFailed: Rank 1 was killed.',
       '          → Starts again. 7 iterations lost',
