@@ -376,6 +376,8 @@ export const OBSERVED = {
     engine: 'Stage: the server repeats it. Gang: the next generation.',
   },
   Drained: {
+    evidence: 'stopped',
+    gang: 'again',
     symptom: "An operator has drained one of the gang's hosts: nobody's failure.",
     engine:
       'The gang saved, gave its hosts back, and goes on with others from that commit. It counts against no budget and no host.',
