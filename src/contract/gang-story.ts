@@ -30,11 +30,13 @@ export function movedBy(
   drain: { readonly host: string; readonly why: string; readonly at: number },
   { generation, committedIteration }: GangState,
   reachedIteration: number,
+  now: number,
 ): Incident {
   return {
     ...{ at: drain.at, generation, host: drain.host, failure: 'Drained', message: drain.why },
     decision: `Moves the gang to other hosts; it goes on from iteration ${String(committedIteration)}.`,
     iterationsLost: Math.max(0, reachedIteration - committedIteration),
+    secondsToDecide: (now - drain.at) / 1000,
   };
 }
 

@@ -160,7 +160,12 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     } catch (error) {
       if (error instanceof HostDrained) {
         await remember(
-          movedBy({ host: error.drain.host, why: error.message, at: error.at }, view.state, reachedIteration),
+          movedBy(
+            { host: error.drain.host, why: error.message, at: error.at },
+            view.state,
+            reachedIteration,
+            Date.now(),
+          ),
         );
         continue;
       }
