@@ -8,6 +8,7 @@ const exitOfError: Readonly<Record<string, ExitName>> = {
   HostNotFoundError: 'notFound',
   SpecRefusedError: 'refused',
   KeyConflictError: 'refused',
+  RequestRefusedError: 'refused',
   ScheduleNotFoundError: 'notFound',
   ModelNotFoundError: 'notFound',
   ScheduleRefusedError: 'refused',

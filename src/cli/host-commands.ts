@@ -29,6 +29,15 @@ export function addHostCommands(program: Command): void {
     .requiredOption('--reason <text>', 'why, for those who see it')
     .action(async (name: string, flags: WhereFlags & { reason: string }) => run((await load()).cordon(name, flags)));
 
+  add(
+    'drain',
+    'Cordon a host, and let the gang that holds it save and move to other hosts.',
+    'anneal hosts drain host-a --reason "fan"',
+  )
+    .argument('<host>', 'its name')
+    .option('--reason <text>', 'why, for those who see it', 'drained by hand')
+    .action(async (name: string, flags: WhereFlags & { reason: string }) => run((await load()).drain(name, flags)));
+
   add('uncordon', 'End a cordon or a quarantine.', 'anneal hosts uncordon host-a')
     .argument('<host>', 'its name')
     .action(async (name: string, flags: WhereFlags) => run((await load()).uncordon(name, flags)));

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addCommand, run, wholeNumber } from './command.js';
 import { addHostCommands } from './host-commands.js';
 import { addModelCommands } from './model-commands.js';
+import { addRunCommands } from './run-commands.js';
 import { addScheduleCommands } from './schedule-commands.js';
 import { EXIT_CODES, exitCodeTable } from './exit-codes.js';
 import { failureOf } from './failure.js';
@@ -19,6 +20,7 @@ const program = new Command('anneal')
   .version(packageVersion())
   .showHelpAfterError('(--help shows what can be written)')
   .addHelpText('after', `\n${exitCodeTable()}\n\nStart with: anneal demo`)
+  .enablePositionalOptions() // what follows a subcommand is the subcommand's, also where its parent has the same option
   .exitOverride();
 
 const command = (name: string, description: string, example: string): Command =>
@@ -119,6 +121,7 @@ withWhere(
     run((await import('./commands/metrics.js')).metrics(runId, flags)),
   );
 
+addRunCommands(program);
 addHostCommands(program);
 
 withWhere(

@@ -20,6 +20,7 @@ export class RunScreen {
       case 'stage-done':
       case 'stage-reused':
       case 'stage-failed':
+      case 'stage-stopped':
         this.running.delete(event.stage);
         break;
       case 'outcome':
@@ -28,6 +29,7 @@ export class RunScreen {
       case 'incident':
       case 'recovered':
       case 'handover':
+      case 'retry':
       case 'waiting':
     }
   }

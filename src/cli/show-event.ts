@@ -15,6 +15,8 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
       return line('=', event.stage, ['reused', event.note]);
     case 'stage-failed':
       return line('!', event.stage, ['failed', onHosts(event.hosts), event.note]);
+    case 'stage-stopped':
+      return line('!', event.stage, ['stopped', onHosts(event.hosts), event.note]);
     case 'incident':
       return audit('!', event, [
         `${event.failure} on ${foreign(event.host)}: ${foreign(event.message)}`,
@@ -33,6 +35,8 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
       return event.isHeard
         ? audit('*', event, [`${foreign(event.who)}: ${event.what}`, 'its successor goes on', 'nothing lost'])
         : audit('.', event, [`${foreign(event.who)}: ${event.what}`, 'its work is asked for again']);
+    case 'retry':
+      return line('>', 'train', [foreign(event.note)]);
     case 'waiting':
       return `. waiting: ${foreign(event.for)}`;
     case 'outcome':

@@ -17,6 +17,11 @@ export class HostNotFoundError extends Error {
   override readonly name = 'HostNotFoundError';
 }
 
+/** The run cannot do what was asked of it: it has ended, or is in that state already. */
+export class RequestRefusedError extends Error {
+  override readonly name = 'RequestRefusedError';
+}
+
 /** The key already names a run of another spec. */
 export class KeyConflictError extends Error {
   override readonly name = 'KeyConflictError';

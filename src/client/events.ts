@@ -14,6 +14,7 @@ export type RunEvent =
   | ({ readonly type: 'stage-done'; readonly seconds: number } & StageEvent)
   | ({ readonly type: 'stage-reused' } & StageEvent)
   | ({ readonly type: 'stage-failed' } & StageEvent)
+  | ({ readonly type: 'stage-stopped' } & StageEvent)
   | {
       readonly type: 'progress';
       readonly stage: StageName;
@@ -35,6 +36,8 @@ export type RunEvent =
   | ({ readonly type: 'recovered'; readonly secondsToNewIteration: number } & Incident)
   /** Told when the work is asked for again, and once more when the successor is heard. */
   | ({ readonly type: 'handover' } & Handover)
+  /** Where the training of a run that retries another one begins, and why. */
+  | { readonly type: 'retry'; readonly of: string; readonly note: string }
   | { readonly type: 'waiting'; readonly for: string }
   | {
       readonly type: 'outcome';
@@ -62,6 +65,7 @@ export function eventsBetween(before: Snapshot | undefined, now: Snapshot): read
   );
   return [
     ...stages,
+    ...retryEvents(before, after),
     ...auditEvents(before?.gang, after.gang),
     ...waitingEvents(before, after),
     ...progressEvents(before, after),
@@ -94,7 +98,13 @@ function stageEvents(before: StageState | undefined, after: StageState): readonl
       return [{ type: 'stage-reused', stage, hosts, note }];
     case 'failed':
       return [...began, { type: 'stage-failed', stage, hosts, note }];
+    case 'stopped':
+      return [...began, { type: 'stage-stopped', stage, hosts, note }];
   }
+}
+
+function retryEvents(before: Snapshot | undefined, { state: { retry } }: Snapshot): readonly RunEvent[] {
+  return retry === undefined || retry.note === (before?.state.retry?.note ?? '') ? [] : [{ type: 'retry', ...retry }];
 }
 
 /** Each is known by its moment and place, since the lists are cut at their beginning. */
@@ -137,6 +147,7 @@ function waitReason({ state, gang }: Snapshot): string | undefined {
   if (state.outcome !== 'running') return undefined;
   const waiting = state.stages.find(({ status, note }) => status === 'waiting' && note !== '');
   if (waiting !== undefined) return `${waiting.stage}: ${waiting.note}`;
+  if (gang?.phase === 'paused') return `train: ${gang.note}`;
   if (gang?.phase !== 'waiting for hosts') return undefined;
   const note = state.stages.find(({ stage }) => stage === 'train')?.note ?? '';
   return `train: ${note === '' ? 'hosts' : note}`;

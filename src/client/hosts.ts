@@ -45,6 +45,15 @@ export class Hosts {
     return this.#update(UPDATES.cordonHost, wanted);
   }
 
+  /**
+   * As `cordon`, and who holds the host saves, gives all its hosts back and goes on with others from there, as soon as there are some.
+   * Throws HostNotFoundError.
+   */
+  drain(host: string, reason: string): Promise<HostView> {
+    const wanted: CordonHost = { host, reason };
+    return this.#update(UPDATES.drainHost, wanted);
+  }
+
   /** Ends a cordon or a quarantine and forgets the host's faults. Throws HostNotFoundError. */
   uncordon(host: string): Promise<HostView> {
     return this.#update(UPDATES.uncordonHost, host);

@@ -10,7 +10,15 @@ import { Models } from './models.js';
 import { Runs } from './runs.js';
 import { Schedules } from './schedules.js';
 
-export type { FineTuneResult, GangState, Handover, Incident, RunState, StageState } from '../contract/messages.js';
+export type {
+  Asked,
+  FineTuneResult,
+  GangState,
+  Handover,
+  Incident,
+  RunState,
+  StageState,
+} from '../contract/messages.js';
 export type { HostView } from '../plan/hosts.js';
 export type { Waiting } from '../plan/queue.js';
 export type { Hosts } from './hosts.js';
@@ -25,6 +33,7 @@ export {
   HostNotFoundError,
   KeyConflictError,
   ModelNotFoundError,
+  RequestRefusedError,
   RunFailedError,
   RunNotFoundError,
   ScheduleExistsError,
@@ -40,8 +49,10 @@ export type { RunMetrics } from './metrics.js';
 export type { Promotion } from '../plan/promotions.js';
 export type { ModelListing } from './models.js';
 export type { RetrainListing } from './retrain-list.js';
+export type { RequestOptions } from './requests.js';
 export type { RunListing } from './run-list.js';
-export type { RunHandle, StartOptions } from './runs.js';
+export type { RunHandle } from './run-handle.js';
+export type { RetryOptions, StartOptions } from './runs.js';
 export {
   OVERLAP_NAMES,
   type Overlap,

@@ -3,7 +3,7 @@ import { type Client, WorkflowNotFoundError, type WorkflowExecutionDescription }
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { IoActivities, NpuActivities, StageProgress, TrainProgress } from '../contract/activities.js';
 import { joinWords, withWords } from '../contract/gang-story.js';
-import { type FineTuneResult, type GangState, QUERIES, type RunState } from '../contract/messages.js';
+import { type GangState, QUERIES, type RunResult, type RunState } from '../contract/messages.js';
 import { runWorkflowId, trainWorkflowId } from '../contract/names.js';
 import type { StageName } from '../plan/plan.js';
 import { RunNotFoundError } from './errors.js';
@@ -29,7 +29,7 @@ export async function lookAt(client: Client, runId: string): Promise<Look> {
   if (state === undefined) return { running };
   const train = state.stages.find(({ stage }) => stage === 'train');
   // A reused training has no gang of its own, and one that has not begun has none yet.
-  const hasGang = train !== undefined && ['running', 'done', 'failed'].includes(train.status);
+  const hasGang = train !== undefined && ['running', 'done', 'failed', 'stopped'].includes(train.status);
   const asked = hasGang ? await ask<GangState>(client, trainWorkflowId(runId), QUERIES.gang) : undefined;
   const said = running ? wordsOf(description) : [];
   if (running && train?.status === 'running') said.push(...(await gangWords(client, runId)));
@@ -79,7 +79,7 @@ async function endedState(
   if (description.status.name !== 'COMPLETED') return undefined;
   const result = await limited(
     client,
-    () => client.workflow.getHandle(runWorkflowId(runId)).result() as Promise<FineTuneResult>,
+    () => client.workflow.getHandle(runWorkflowId(runId)).result() as Promise<RunResult>,
   );
   return { runId, name: runId, cluster: '', stages: result.stages, iterations: 0, outcome: result.outcome };
 }

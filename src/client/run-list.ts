@@ -8,7 +8,7 @@ export interface RunListing {
   readonly runId: string;
   readonly name: string;
   readonly model: string;
-  /** `running`, what the run recorded as its outcome, or how Temporal ended it, in lower case. */
+  /** `running`, `paused`, what the run recorded as its outcome, or how Temporal ended it, in lower case. */
   readonly status: string;
   readonly stage: string;
   readonly iteration: number | null;
@@ -46,7 +46,7 @@ function toListing(info: WorkflowExecutionInfo): RunListing {
     runId: text('AnnealRun') || info.workflowId.slice(runWorkflowId('').length),
     name: text('AnnealName'),
     model: text('AnnealModel'),
-    status: status === 'completed' && outcome !== '' ? outcome : status,
+    status: (status === 'completed' && outcome !== '') || outcome === 'paused' ? outcome : status,
     stage: text('AnnealStage'),
     iteration: info.typedSearchAttributes.get(defineSearchAttributeKey('AnnealIteration', 'INT')) ?? null,
     hosts: info.typedSearchAttributes.get(defineSearchAttributeKey('AnnealHosts', 'KEYWORD_LIST')) ?? [],

@@ -1,38 +1,28 @@
-/** Runs: start one (the same key starts it once), find it again, wait for it, watch it. */
+/** Runs: start one (the same key starts it once), find it again, list them, retry one that has ended. */
 import { createHash, randomUUID } from 'node:crypto';
-import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
-import {
-  ApplicationFailure,
-  CancelledFailure,
-  defineSearchAttributeKey,
-  type SearchAttributePair,
-  TerminatedFailure,
-} from '@temporalio/common';
-import {
-  type FineTuneInput,
-  type FineTuneResult,
-  type Incident,
-  type RunState,
-  WORKFLOW_TYPES,
-} from '../contract/messages.js';
+import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
+import { type FineTuneInput, WORKFLOW_TYPES } from '../contract/messages.js';
 import { controlQueue, runWorkflowId, type SearchAttributeName } from '../contract/names.js';
-import { readIncidents } from '../records/incidents.js';
 import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
-import { KeyConflictError, RunFailedError, SpecRefusedError } from './errors.js';
-import type { RunEvent, Snapshot } from './events.js';
 import type { Place } from './connect.js';
-import { describeRun, lookAt } from './look.js';
-import { metricsOf, type RunMetrics } from './metrics.js';
+import { KeyConflictError, RequestRefusedError, SpecRefusedError } from './errors.js';
+import { describeRun } from './look.js';
+import { inputToRetry, retryId } from './retry.js';
+import { RunHandle } from './run-handle.js';
 import { listRuns, type RunListing } from './run-list.js';
-import { openStore } from './store.js';
-import { watchRun, type Ending, type WatchOptions } from './watch.js';
 
 export interface StartOptions {
   /** The run's id: the same key twice is the same run. Left out, every start is a new run. */
   readonly key?: string;
   /** Folder that relative `file://` sources of the spec are relative to. */
   readonly folder?: string;
+}
+
+export interface RetryOptions extends StartOptions {
+  /** Left out, that of the run that is retried. */
+  readonly spec?: RunSpecInput | RunSpec;
 }
 
 /** A key is a run id: part of store keys and of workflow ids. */
@@ -55,15 +45,33 @@ export class Runs {
   async start(document: RunSpecInput | RunSpec, { key, folder }: StartOptions = {}): Promise<RunHandle> {
     const checked = checkSpec(document, folder === undefined ? {} : { folder });
     if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
-    if (key !== undefined && !KEY.test(key))
-      throw new KeyConflictError(
-        `The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`,
-      );
+    if (key !== undefined) checkKey(key);
     const { spec } = checked;
     const runId = key ?? `${spec.name}-${randomUUID().slice(0, 8)}`;
+    return this.#begin({ runId, cluster: this.#cluster, spec }, key !== undefined);
+  }
+
+  /**
+   * Starts a run that goes on where one has ended without a promotion, with its spec or a changed one: stages whose keys are the same
+   * are reused, and a training that means the same goes on from the last commit. Throws RequestRefusedError for a run that goes on or
+   * has ended well, SpecRefusedError, KeyConflictError.
+   */
+  async retry(runId: string, { spec: document, folder, key = retryId(runId) }: RetryOptions = {}): Promise<RunHandle> {
+    const before = await inputToRetry(this.#client, runId);
+    if (document !== undefined && before.retrain !== undefined)
+      throw new RequestRefusedError(
+        `The run "${runId}" was started by a schedule, which compares it with what its own spec has trained. Retry it without another spec, or change the schedule.`,
+      );
+    const checked = checkSpec(document ?? before.spec, folder === undefined ? {} : { folder });
+    if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
+    checkKey(key);
+    return this.#begin({ ...before, runId: key, cluster: this.#cluster, spec: checked.spec, retries: runId }, true);
+  }
+
+  async #begin(input: FineTuneInput, hasKey: boolean): Promise<RunHandle> {
+    const { runId, spec } = input;
     const submission = randomUUID();
     const specDigest = digestOfSpec(spec);
-    const input: FineTuneInput = { runId, cluster: this.#cluster, spec };
     try {
       await this.#client.workflow.start(WORKFLOW_TYPES.fineTune, {
         workflowId: runWorkflowId(runId),
@@ -78,7 +86,7 @@ export class Runs {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     }
-    const existed = key === undefined ? false : await this.#isOlder(runId, submission, specDigest);
+    const existed = !hasKey ? false : await this.#isOlder(runId, submission, specDigest);
     return new RunHandle(this.#client, this.#place, runId, existed);
   }
 
@@ -92,7 +100,7 @@ export class Runs {
     const checked = checkSpec(document);
     if ('refusals' in checked) return undefined;
     const digest = digestOfSpec(checked.spec);
-    const found = (await this.list()).find(({ status, specDigest }) => status === 'running' && specDigest === digest);
+    const found = (await this.list()).find(({ endedAt, specDigest }) => endedAt === null && specDigest === digest);
     return found === undefined ? undefined : this.get(found.runId);
   }
 
@@ -112,94 +120,16 @@ export class Runs {
   }
 }
 
+function checkKey(key: string): void {
+  if (!KEY.test(key))
+    throw new KeyConflictError(
+      `The key "${key}" cannot be a run id: use 1 to 100 of a-z, 0-9, dot, dash and underscore.`,
+    );
+}
+
 /** By its content, so that a submitted spec is known again. */
 function digestOfSpec(spec: RunSpec): string {
   return createHash('sha256').update(JSON.stringify(spec)).digest('hex');
-}
-
-export class RunHandle {
-  readonly runId: string;
-  /** Whether the run was there before this call; always true for a handle from `get`. */
-  readonly existed: boolean;
-  readonly #client: Client;
-  readonly #place: Place;
-
-  constructor(client: Client, place: Place, runId: string, existed: boolean) {
-    this.#client = client;
-    this.#place = place;
-    this.runId = runId;
-    this.existed = existed;
-  }
-
-  get workflowId(): string {
-    return runWorkflowId(this.runId);
-  }
-
-  /** Waits for the end. Throws RunFailedError when the run ended without a result. */
-  async result(): Promise<FineTuneResult> {
-    await describeRun(this.#client, this.runId);
-    try {
-      return (await this.#client.workflow.getHandle(this.workflowId).result()) as FineTuneResult;
-    } catch (error) {
-      if (error instanceof WorkflowFailedError) throw runFailed(this.runId, error);
-      throw error;
-    }
-  }
-
-  /** What the run does now; undefined while no control worker is there to tell. */
-  async state(): Promise<RunState | undefined> {
-    return (await this.snapshot())?.state;
-  }
-
-  /** As `state`, with the gang, its incidents, and what the running activities last said. */
-  async snapshot(): Promise<Snapshot | undefined> {
-    return (await lookAt(this.#client, this.runId)).snapshot;
-  }
-
-  /**
-   * The loss record: each iteration once, exact, and what was rolled back marked so. Of a run that trains it is what has come
-   * to the store so far. Throws StoreUnknownError when the client knows no store.
-   */
-  async metrics(): Promise<RunMetrics> {
-    return metricsOf(this.#client, await openStore(this.#place), this.runId);
-  }
-
-  /** What broke the run's generations, from the store: all of it, also when Temporal has forgotten the run. As `metrics` otherwise. */
-  async incidents(): Promise<readonly Incident[]> {
-    return readIncidents(await openStore(this.#place), this.runId);
-  }
-
-  /** What happened so far and what happens, to the end. */
-  watch(options: WatchOptions = {}): AsyncGenerator<RunEvent, void, undefined> {
-    return watchRun({ client: this.#client, runId: this.runId, ending: () => this.#ending() }, options);
-  }
-
-  async #ending(): Promise<Ending> {
-    try {
-      const { outcome, baseAccuracy, accuracy, why } = await this.result();
-      const message = `accuracy ${percent(baseAccuracy)} before, ${percent(accuracy)} after`;
-      return { outcome, message: why === undefined ? message : `${message}. ${why}` };
-    } catch (error) {
-      if (!(error instanceof RunFailedError)) throw error;
-      return { outcome: error.failure === 'Cancelled' ? 'stopped' : 'failed', message: error.message };
-    }
-  }
-}
-
-const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-
-/** The innermost failure is the one that says what happened; those around it only say that something did. */
-function runFailed(runId: string, error: WorkflowFailedError): RunFailedError {
-  let cause: Error | undefined = error.cause;
-  while (cause?.cause instanceof Error) cause = cause.cause;
-  if (cause instanceof CancelledFailure)
-    return new RunFailedError('Cancelled', `The run "${runId}" was stopped.`, { cause: error });
-  if (cause instanceof TerminatedFailure)
-    return new RunFailedError('Terminated', `The run "${runId}" was ended from outside: ${cause.message}`, {
-      cause: error,
-    });
-  const failure = cause instanceof ApplicationFailure ? (cause.type ?? 'Unknown') : 'Unknown';
-  return new RunFailedError(failure, cause?.message ?? error.message, { cause: error });
 }
 
 function searchAttributes({ runId, cluster, spec }: FineTuneInput): SearchAttributePair[] {

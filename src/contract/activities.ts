@@ -1,8 +1,8 @@
 /** Input and output of every activity: plain JSON, small; lists live in the store, digests in histories. */
 import type { TrainerPhase } from '../plan/hang.js';
 import type { ArtifactName, StageName } from '../plan/plan.js';
-import type { RunFact } from '../plan/run-log.js';
-import type { RunSpec } from '../spec/run.js';
+import type { Commit, RunFact } from '../plan/run-log.js';
+import type { Priority, RunSpec } from '../spec/run.js';
 import type { LeaseOwner } from '../plan/hosts.js';
 import type { Promotion, PromotionFact, RetrainFact } from '../plan/promotions.js';
 import type { GangNews, GangWords } from './gang.js';
@@ -42,6 +42,7 @@ export interface RunOpening {
   readonly minimumAccuracy: number;
   readonly publishAs: string;
   readonly timing: Timing;
+  readonly priority?: Priority;
 }
 /** Time limits that belong to the cluster, not to the code: a laptop notices in seconds, production outlives a server upgrade. */
 export interface Timing {
@@ -104,6 +105,14 @@ export interface CompleteSave {
   readonly words?: GangWords;
   /** This save's watcher took over from a control worker that is gone. */
   readonly workerReplaced?: true;
+}
+
+export interface FindEarlierCommitInput {
+  readonly runId: string;
+  /** The run that is retried. */
+  readonly earlierRunId: string;
+  /** Of the training that is to begin. */
+  readonly stageKey: string;
 }
 
 export interface LastWordsInput {
@@ -199,6 +208,10 @@ export interface ControlActivities {
   readonly tellRun: (input: TellRunInput) => Promise<void>;
   /** Reads a file set again, byte by byte; a sentence about what is damaged, or null. */
   readonly findDamage: (input: { readonly fileSet: FileSetRef }) => Promise<string | null>;
+  /** The last commit of an earlier run, if its training means the same; and a note for people either way. */
+  readonly findEarlierCommit: (
+    input: FindEarlierCommitInput,
+  ) => Promise<{ readonly commit?: Commit; readonly note: string }>;
   /** What the heartbeats of these hosts' trainers last said, as the server keeps it. Never fails: nobody was heard then. */
   readonly lastWords: (input: LastWordsInput) => Promise<readonly LastWords[]>;
   readonly watchSaves: (input: WatchSavesInput) => Promise<CompleteSave | null>;

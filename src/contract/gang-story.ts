@@ -26,6 +26,21 @@ export function withIncident({ incidents }: GangState, incident: Incident): Chan
   return { incidents: [...incidents, incident].slice(-KEPT) };
 }
 
+/** A gang that moves because an operator wants a host: nobody's fault. What it had not saved in time counts as lost. */
+export function movedBy(
+  drain: { readonly host: string; readonly why: string; readonly at: number },
+  { generation, committedIteration }: GangState,
+  reachedIteration: number,
+  now: number,
+): Incident {
+  return {
+    ...{ at: drain.at, generation, host: drain.host, failure: 'Drained', message: drain.why },
+    decision: `Moves the gang to other hosts; it goes on from iteration ${String(committedIteration)}.`,
+    iterationsLost: Math.max(0, reachedIteration - committedIteration),
+    secondsToDecide: (now - drain.at) / 1000,
+  };
+}
+
 export function withHandover({ handovers }: GangState, handover: Handover): Change {
   return { handovers: [...handovers, handover].slice(-KEPT) };
 }

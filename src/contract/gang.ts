@@ -52,7 +52,7 @@ export interface GangState {
   readonly hosts: readonly string[];
   readonly committedIteration: number;
   readonly iterations: number;
-  readonly phase: 'waiting for hosts' | 'staging in' | 'training' | 'stopping' | 'done';
+  readonly phase: 'waiting for hosts' | 'staging in' | 'training' | 'stopping' | 'paused' | 'done';
   /** Why it waits; empty when it does not. */
   readonly note: string;
   /** Null until the present generation has been heard. */

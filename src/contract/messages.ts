@@ -1,5 +1,6 @@
 /** Workflow types with their inputs, and what can be asked of and told to a running workflow. */
 import type { ArtifactName, StageName } from '../plan/plan.js';
+import type { Commit } from '../plan/run-log.js';
 import type { RunSpec } from '../spec/run.js';
 import type { ChoosePromotionInput, FileSetRef, PromotedModel, RunOpening, StageResult } from './activities.js';
 import type { HostView, Pool } from '../plan/hosts.js';
@@ -23,6 +24,8 @@ export interface FineTuneInput {
   readonly spec: RunSpec;
   /** Left out for a run that was submitted. */
   readonly retrain?: RetrainBasis;
+  /** The run that this one retries: its training may go on from that one's last commit. */
+  readonly retries?: string;
 }
 /** What a retrain has fixed before its run begins. */
 export interface RetrainBasis {
@@ -52,6 +55,27 @@ export interface FineTuneResult {
   readonly stages: readonly StageState[];
 }
 
+/** What somebody says who asks something of a run. */
+export interface RunRequest {
+  /** A person or a program, in its own words. */
+  readonly by: string;
+  readonly why: string;
+}
+export interface Asked extends RunRequest {
+  /** Epoch milliseconds by the run's clock. */
+  readonly at: number;
+}
+/** The end of a run that was asked to stop: no failure, and no result. */
+export interface StoppedRun {
+  readonly runId: string;
+  readonly outcome: 'stopped';
+  readonly stopped: Asked;
+  /** The last commit of its training; 0 before the first, and where the training was not reached. */
+  readonly committedIteration: number;
+  readonly stages: readonly StageState[];
+}
+export type RunResult = FineTuneResult | StoppedRun;
+
 /** The action of a schedule. */
 export interface RetrainInput {
   readonly cluster: string;
@@ -59,7 +83,7 @@ export interface RetrainInput {
   readonly from: TrainFrom;
 }
 export interface RetrainResult {
-  readonly outcome: 'skipped: unchanged' | FineTuneResult['outcome'];
+  readonly outcome: 'skipped: unchanged' | RunResult['outcome'];
   readonly data: DataState;
   /** The run that it started, or for a skipped one the run that has trained on this data. */
   readonly runId: string;
@@ -79,9 +103,13 @@ export interface TrainGangInput {
   readonly cluster: string;
   readonly opening: RunOpening;
   readonly inputs: Readonly<Partial<Record<ArtifactName, FileSetRef>>>;
+  /** Of the training; left out by a run that began before there was a retry. */
+  readonly stageKey?: string;
+  /** A commit of another run, from which a run without one of its own goes on. */
+  readonly goesOnFrom?: Commit;
 }
 
-export type StageStatus = 'waiting' | 'running' | 'done' | 'reused' | 'failed';
+export type StageStatus = 'waiting' | 'running' | 'done' | 'reused' | 'failed' | 'stopped';
 export interface StageState {
   readonly stage: StageName;
   readonly status: StageStatus;
@@ -104,7 +132,13 @@ export interface RunState {
   readonly iterations: number;
   /** What the gang has told so far; left out before the training and when it was reused. */
   readonly gang?: GangState;
-  readonly outcome: 'running' | FineTuneResult['outcome'] | 'failed' | 'stopped';
+  /** The run that it retries, and, once the training is reached, where that begins and why: half a sentence. */
+  readonly retry?: { readonly of: string; readonly note: string };
+  /** While it is paused; it stays open and goes on when it is resumed. */
+  readonly paused?: Asked;
+  /** From the moment at which it was asked to stop. */
+  readonly stopped?: Asked;
+  readonly outcome: 'running' | RunResult['outcome'] | 'failed';
 }
 
 /** What `trainGang` returns to `fineTune`: a stage's result whose checkpoint is the last commit. */
@@ -124,15 +158,25 @@ export const SIGNALS = {
   hostsAwaited: 'hostsAwaited',
   /** gang -> run, sent by the control worker's local activities: [GangNews] */
   gangMoved: 'gangMoved',
+  /** run -> gang: [Asked | null], null when it is to go on */
+  gangPaused: 'gangPaused',
+  /** pool -> owner of a lease: [HostDrain] */
+  hostDrained: 'hostDrained',
 } as const;
 export const QUERIES = { state: 'state', gang: 'gang', pool: 'pool' } as const;
 
-/** Updates: what the pool may refuse, with a sentence. */
+/** Updates: what the pool or a run may refuse, with a sentence. */
 export const UPDATES = {
+  /** anybody -> run: [RunRequest] -> Asked; the answer comes when it is accepted, the trainers save after that */
+  stopRun: 'stopRun',
+  pauseRun: 'pauseRun',
+  resumeRun: 'resumeRun',
   /** agent -> pool: [HostFacts] -> Registration */
   registerHost: 'registerHost',
   /** operator -> pool: [CordonHost] */
   cordonHost: 'cordonHost',
+  /** operator -> pool: [CordonHost]; as a cordon, and who holds the host is asked to move */
+  drainHost: 'drainHost',
   /** operator -> pool: [string], the host */
   uncordonHost: 'uncordonHost',
 } as const;

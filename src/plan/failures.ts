@@ -377,6 +377,13 @@ export const OBSERVED = {
     symptom: 'An activity took longer than its whole limit (24 hours for a stage).',
     engine: 'Stage: the server repeats it. Gang: the next generation.',
   },
+  Drained: {
+    evidence: 'stopped',
+    gang: 'again',
+    symptom: "An operator has drained one of the gang's hosts: nobody's failure.",
+    engine:
+      'The gang saved, gave its hosts back, and goes on with others from that commit. It counts against no budget and no host.',
+  },
   Stopped: {
     evidence: 'stopped',
     gang: 'again',

@@ -1,4 +1,5 @@
 /** What the pool knows of a host, and what a lease of hosts is. Plain data that crosses processes. */
+import type { Priority } from '../spec/run.js';
 
 /** What an agent says of its host when it registers. */
 export interface HostFacts {
@@ -49,7 +50,7 @@ export interface NotedFault extends Omit<HostFault, 'host'> {
   readonly metBy: string | null;
 }
 
-/** A cordoned host is not granted; who holds it keeps it. Epoch milliseconds. */
+/** A cordoned host is not granted; who holds it keeps it, unless it drains. Epoch milliseconds. */
 export interface Cordon {
   readonly reason: string;
   readonly since: number;
@@ -57,6 +58,16 @@ export interface Cordon {
   readonly until: number | null;
   /** The workflow whose gang met the fault; null when an operator has set it. */
   readonly metBy: string | null;
+  /** Who holds the host is asked to save and to give it back. */
+  readonly drains?: true;
+}
+
+/** Pool to the owner of a lease: one of its hosts is to be given back, so all are. */
+export interface HostDrain {
+  readonly host: string;
+  /** Of the lease that is to end. */
+  readonly fence: number;
+  readonly reason: string;
 }
 
 export interface HostView {
@@ -89,6 +100,8 @@ export interface HostRequest {
   readonly prefer?: readonly string[];
   /** Hosts that are suspected: they are taken only where no others are free. */
   readonly avoid?: readonly string[];
+  /** Left out, normal. Nothing that runs is interrupted for a request of a higher one. */
+  readonly priority?: Priority;
 }
 export interface HostGrant {
   readonly owner: LeaseOwner;
@@ -128,8 +141,8 @@ export function hostStatus({
   owner,
   vacating,
   cordon,
-}: HostView): 'leased' | 'vacating' | 'cordoned' | 'quarantined' | 'free' {
-  if (owner !== null) return 'leased';
+}: HostView): 'leased' | 'draining' | 'vacating' | 'cordoned' | 'quarantined' | 'free' {
+  if (owner !== null) return cordon?.drains === true ? 'draining' : 'leased';
   if (vacating !== null) return 'vacating';
   if (cordon !== null) return cordon.until === null ? 'cordoned' : 'quarantined';
   return 'free';

@@ -8,6 +8,7 @@ import {
   isSameOwner,
   type Pool,
   type HostBlame,
+  type HostDrain,
   type HostFacts,
   type HostRelease,
   type HostRequest,
@@ -32,7 +33,13 @@ export type PoolEvent =
       readonly why: string;
       readonly at: number;
     }
-  | { readonly event: 'cordoned'; readonly host: string; readonly reason: string; readonly at: number }
+  | {
+      readonly event: 'cordoned';
+      readonly host: string;
+      readonly reason: string;
+      readonly at: number;
+      readonly drains?: true;
+    }
   | { readonly event: 'blamed'; readonly blame: HostBlame; readonly at: number }
   | { readonly event: 'uncordoned'; readonly host: string }
   | { readonly event: 'time passed'; readonly at: number };
@@ -57,7 +64,13 @@ export function reducePool(pool: Pool, event: PoolEvent): Pool {
     case 'cordoned':
       return mapHosts(pool, (host) =>
         host.facts.name === event.host
-          ? { ...host, cordon: { reason: event.reason, since: event.at, until: null, metBy: null } }
+          ? {
+              ...host,
+              cordon: {
+                ...{ reason: event.reason, since: event.at, until: null, metBy: null },
+                ...(event.drains && { drains: event.drains }),
+              },
+            }
           : host,
       );
     case 'blamed':
@@ -82,6 +95,15 @@ export function refuseUnknown({ hosts }: Pool, name: string): string | undefined
   const names = hosts.map(({ facts }) => facts.name);
   const list = names.length === 0 ? 'none' : names.slice(0, 20).join(', ') + (names.length > 20 ? ', …' : '');
   return `No host "${name}" has registered with this cluster. Known are: ${list}.`;
+}
+
+/** Whom to ask for which host: who holds one that drains. */
+export function drainsOf({ hosts }: Pool): readonly { readonly owner: LeaseOwner; readonly drain: HostDrain }[] {
+  return hosts.flatMap(({ facts, owner, fence, cordon }) =>
+    owner !== null && cordon?.drains === true
+      ? [{ owner, drain: { host: facts.name, fence, reason: cordon.reason } }]
+      : [],
+  );
 }
 
 /** A host to begin with proving empty: nobody holds it, and its agent is there to do it. */

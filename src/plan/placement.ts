@@ -68,7 +68,7 @@ function usable(fitting: readonly HostView[], { hosts }: Wish): readonly HostVie
 }
 
 const ALWAYS_TOLD = ['free', 'leased', 'silent'];
-const SELDOM = ['vacating', 'cordoned', 'quarantined'];
+const SELDOM = ['draining', 'vacating', 'cordoned', 'quarantined'];
 
 /** A silent host is silent, whatever else it is: `2 free, 1 leased, 0 silent, 1 cordoned`. */
 function countByState(hosts: readonly HostView[]): string {

@@ -4,11 +4,13 @@
  */
 import { isOwnedBy, type HostGrant, type HostRequest, type HostView, type LeaseOwner, type Pool } from './hosts.js';
 import { place } from './placement.js';
+import type { Priority } from '../spec/run.js';
 
 export interface Waiting {
   readonly owner: LeaseOwner;
   /** 1 is the head. */
   readonly place: number;
+  readonly priority: Priority;
   readonly reason: string;
 }
 
@@ -19,10 +21,17 @@ export interface PoolAnswers {
   readonly waiting: readonly Waiting[];
 }
 
-/** First come, first served among those that have begun, and after them among those that have not. */
+/** Within a priority those that have begun come first; among equals, first come, first served. */
 export function enqueue(queue: readonly HostRequest[], request: HostRequest): readonly HostRequest[] {
-  const firstNew = queue.findIndex(({ hasBegun }) => !hasBegun);
-  return request.hasBegun && firstNew >= 0 ? queue.toSpliced(firstNew, 0, request) : [...queue, request];
+  const firstBehind = queue.findIndex((waiting) => rankOf(waiting) > rankOf(request));
+  return firstBehind < 0 ? [...queue, request] : queue.toSpliced(firstBehind, 0, request);
+}
+
+const PRIORITY_RANKS: Readonly<Record<Priority, number>> = { high: 0, normal: 1, low: 2 };
+
+/** Lower goes first. */
+function rankOf({ priority = 'normal', hasBegun }: HostRequest): number {
+  return 2 * PRIORITY_RANKS[priority] + (hasBegun ? 0 : 1);
 }
 
 /** Grants from the head of the queue until a request must wait; those behind it wait too. */
@@ -48,17 +57,25 @@ export function grantOf(hosts: readonly HostView[], owner: LeaseOwner): HostGran
   return { owner, leases };
 }
 
+function isMoreUrgent({ priority: a = 'normal' }: HostRequest, { priority: b = 'normal' }: HostRequest): boolean {
+  return PRIORITY_RANKS[a] < PRIORITY_RANKS[b];
+}
+
 /** Who waits, in the order of the queue, and why. */
 export function waitingOf(hosts: readonly HostView[], queue: readonly HostRequest[]): readonly Waiting[] {
   return queue.map((request, index) => {
+    const { priority = 'normal' } = request;
     if (index > 0) {
       const before = `${String(index)} other ${index === 1 ? 'request' : 'requests'}`;
-      return { owner: request.owner, place: index + 1, reason: `Waits behind ${before}.` };
+      const urgent = queue.slice(0, index).filter((other) => isMoreUrgent(other, request)).length;
+      const why = urgent === 0 ? '' : `, ${String(urgent)} of them of a higher priority than ${priority}`;
+      return { owner: request.owner, place: index + 1, priority, reason: `Waits behind ${before}${why}.` };
     }
     const placed = place(hosts, request);
     return {
       owner: request.owner,
       place: 1,
+      priority,
       reason: 'reason' in placed ? placed.reason : 'Is about to get its hosts.',
     };
   });

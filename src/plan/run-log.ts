@@ -14,10 +14,13 @@ export type RunFact =
       readonly generation: number;
       readonly fromIteration: number;
       readonly hosts: readonly string[];
+      /** Of the training: a run that retries this one may go on from its commits if it has the same. */
+      readonly stageKey?: string;
     }
   /** The files of this iteration are in the store, verified. */
   | {
       readonly fact: 'commit';
+      /** 0: of another run, which this one retries. */
       readonly generation: number;
       readonly iteration: number;
       readonly checkpoint: CheckpointRef;

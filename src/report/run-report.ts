@@ -110,6 +110,8 @@ function lines({
   const whole = wholeTime(state.stages);
   const found: (readonly [string, string])[] = [];
   if (message !== undefined) found.push(['why', message]);
+  const { retry } = state;
+  if (retry !== undefined) found.push(['retries', [retry.of, retry.note].filter((part) => part !== '').join(': ')]);
   if (whole !== undefined) found.push(['time', duration(whole)]);
   if (result !== undefined) {
     found.push([

@@ -16,6 +16,10 @@ const Name = z
     'must be 1 to 63 of a-z, 0-9, dot, dash and underscore, and begin and end with a letter or digit',
   );
 
+/** Most urgent first. */
+const PRIORITIES = ['high', 'normal', 'low'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
 export const RunSpec = z
   .strictObject({
     version: z.literal(1, 'must be 1, the only version of the spec there is'),
@@ -24,6 +28,10 @@ export const RunSpec = z
     data: DataSpec,
     runtime: RuntimeSpec,
     layout: LayoutSpec,
+    priority: z
+      .enum(PRIORITIES, 'must be low, normal or high')
+      .optional()
+      .describe('Who waits for hosts: high before normal before low; left out, normal.'),
     training: TrainingSpec,
     checkpoint: CheckpointSpec,
     evaluation: EvaluationSpec.default({ heldOutFraction: 0.2, minimumAccuracy: 0, maximumSamples: 0 }),

@@ -1,9 +1,9 @@
 /** The chain of one run: per stage a key, a look for a resume point, then skip or run and record. */
 import {
   ApplicationFailure,
+  CancellationScope,
   defineQuery,
   defineSignal,
-  executeChild,
   isCancellation,
   setHandler,
 } from '@temporalio/workflow';
@@ -19,58 +19,70 @@ import {
   QUERIES,
   SIGNALS,
   type FineTuneInput,
-  type FineTuneResult,
   type GangNews,
+  type RunResult,
   type RunState,
 } from '../contract/messages.js';
-import { trainWorkflowId } from '../contract/names.js';
 import { specKey } from '../contract/store-keys.js';
 import { STAGE_NAMES, type ArtifactName, type StageName } from '../plan/plan.js';
 import type { DataState } from '../plan/promotions.js';
-import { control, onNpu, verifying } from './activities.js';
+import { control, verifying } from './activities.js';
 import { inGroup } from './event-group.js';
 import { asRoot, failureFacts } from './failure.js';
-import { judgeResult, type Evaluated } from './gate.js';
-import { withHosts } from './lease.js';
-import { HOST_STAGE } from './options.js';
-import { searchAttribute } from './search-attributes.js';
-import { HOST_FAILURES, onSomeHost } from './some-host.js';
+import { judgeResult, type Evaluated, type Judged } from './gate.js';
+import { evaluateStage } from './evaluate-stage.js';
+import { onSomeHost } from './some-host.js';
+import { RunRequests } from './run-requests.js';
 import { RunView } from './run-view.js';
-import { trainGang } from './train-gang.js';
+import { trainStage, type Artifacts, type RunParts } from './train-stage.js';
 
 const stateQuery = defineQuery<RunState>(QUERIES.state);
 const gangMoved = defineSignal<[GangNews]>(SIGNALS.gangMoved);
 
-type Artifacts = Partial<Record<ArtifactName, FileSetRef>>;
 type Facts = StageResult['facts'];
 
-export async function fineTune(input: FineTuneInput): Promise<FineTuneResult> {
+export async function fineTune(input: FineTuneInput): Promise<RunResult> {
   const run = new RunView(input);
   setHandler(stateQuery, () => run.state);
   setHandler(gangMoved, (news) => {
     run.gangMoved(news);
   });
+  const requests = new RunRequests(run);
   try {
-    const opening = await inGroup('opening', () =>
-      control(input.cluster, 'check the spec, store the plan').openRun(input),
-    );
-    run.begin(opening.iterations);
-    const chain = new Chain(input, opening, run);
-    await whileDamaged(async () => {
-      for (const stage of STAGE_NAMES) await run.during(stage, () => chain.run(stage));
-    });
-    const result = await inGroup('promotion', () => chain.judge());
+    const result = await requests.stoppable(() => wholeChain(input, run, requests));
     if (result.why !== undefined) run.show('evaluate', { note: result.why });
     run.end(result.outcome);
     return { ...result, stages: run.state.stages };
   } catch (error) {
+    const { stopped } = run.state;
+    // Cancelled from outside as well, it ends as cancelled.
+    if (stopped !== undefined && isCancellation(error) && !CancellationScope.current().consideredCancelled) {
+      run.end('stopped');
+      const { stages, gang } = run.state;
+      const committedIteration = gang?.committedIteration ?? 0;
+      return { runId: input.runId, outcome: 'stopped', stopped, committedIteration, stages };
+    }
     run.end(isCancellation(error) ? 'stopped' : 'failed');
     throw isCancellation(error) ? error : asRoot(error);
   }
 }
 
-/** Judging that failed so often on leased hosts is at fault itself. */
-const EVALUATIONS = 3;
+async function wholeChain(input: FineTuneInput, run: RunView, requests: RunRequests): Promise<Judged> {
+  const opening = await inGroup('opening', () =>
+    control(input.cluster, 'check the spec, store the plan').openRun(input),
+  );
+  run.begin(opening.iterations);
+  const chain = new Chain(input, opening, run, requests);
+  await whileDamaged(async () => {
+    for (const stage of STAGE_NAMES) {
+      await requests.whilePaused(stage);
+      await run.during(stage, () => chain.run(stage));
+    }
+  });
+  await requests.whilePaused('evaluate');
+  return inGroup('promotion', () => chain.judge());
+}
+
 /** A disk that damages more artifacts than this during one run is not worth a third look. */
 const PASSES = 3;
 
@@ -91,14 +103,16 @@ class Chain {
   private readonly input: FineTuneInput;
   private readonly opening: RunOpening;
   private readonly view: RunView;
+  private readonly parts: RunParts;
   private readonly artifacts: Artifacts = {};
   private facts: Facts = {};
   private data: DataState | undefined;
   /** What the result is compared with instead of the model that training began from. */
   private rival: PromotedModel | null;
 
-  constructor(input: FineTuneInput, opening: RunOpening, view: RunView) {
+  constructor(input: FineTuneInput, opening: RunOpening, view: RunView, requests: RunRequests) {
     this.input = input;
+    this.parts = { input, opening, view, requests };
     this.rival = input.retrain?.base ?? null;
     this.opening = opening;
     this.view = view;
@@ -111,11 +125,11 @@ class Chain {
     }
     const inputs = this.inputsOf(stage);
     const digests = Object.fromEntries(Object.entries(inputs).map(([name, ref]) => [name, ref.digest]));
-    await this.findOrMake(stage, stage, { inputs: digests }, () => this.make(stage, inputs));
+    await this.findOrMake(stage, stage, { inputs: digests }, (stageKey) => this.make(stage, inputs, stageKey));
   }
 
   /** What the gate says of the result, and the promotion of one that passes. */
-  judge(): Promise<Omit<FineTuneResult, 'stages'>> {
+  judge(): Promise<Judged> {
     return judgeResult({
       input: this.input,
       opening: this.opening,
@@ -172,7 +186,7 @@ class Chain {
     stage: StageName,
     item: StageItem,
     by: { readonly inputs: Partial<Record<ArtifactName, string>>; readonly fingerprint?: string },
-    make: () => Promise<StageResult>,
+    make: (stageKey: string) => Promise<StageResult>,
   ): Promise<void> {
     const { runId, cluster } = this.input;
     const look: ResumePointLookup = await verifying(cluster, `${item}: made before?`).findResumePoint({
@@ -186,13 +200,13 @@ class Chain {
       return;
     }
     this.view.made(stage, look.rejected ?? '');
-    const result = await make();
     const { stageKey, nextNumber: number } = look;
+    const result = await make(stageKey);
     await control(cluster, `${item}: record the result`).recordResumePoint({ runId, stageKey, number, result });
     this.keep(result);
   }
 
-  private make(stage: Exclude<StageName, 'fetch'>, inputs: Artifacts): Promise<StageResult> {
+  private make(stage: Exclude<StageName, 'fetch'>, inputs: Artifacts, stageKey: string): Promise<StageResult> {
     const { runId, cluster } = this.input;
     const where = { cluster, runtime: this.opening.runtime, what: stage };
     const on = (host: string): void => {
@@ -206,51 +220,10 @@ class Chain {
       case 'publish':
         return onSomeHost(where, (io, host) => (on(host), io.publishModel({ runId, inputs })));
       case 'train':
-        return executeChild(trainGang, {
-          workflowId: trainWorkflowId(runId),
-          args: [{ runId, cluster, opening: this.opening, inputs }],
-          staticSummary: `train ${runId}`,
-          typedSearchAttributes: [
-            searchAttribute('AnnealRun', runId),
-            searchAttribute('AnnealName', this.input.spec.name),
-            searchAttribute('AnnealModel', this.opening.publishAs),
-            searchAttribute('AnnealCluster', cluster),
-            searchAttribute('AnnealStage', 'train'),
-          ] as never,
-        });
+        return trainStage(this.parts, inputs, stageKey);
       case 'evaluate':
-        return this.evaluate(inputs);
+        return evaluateStage(this.parts, inputs);
     }
-  }
-
-  /** Judging uses an NPU, so it holds a lease like training does; generation 0 is never a gang's. */
-  private async evaluate(inputs: Artifacts): Promise<StageResult> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.evaluateOnce(inputs);
-      } catch (error) {
-        // A host that is silent by then is not granted again; one that lives gets a second chance. A lease that a new pool did
-        // not know of is asked for anew.
-        const isOfHost = [...HOST_FAILURES, 'StaleGeneration'].includes(failureFacts(error).type);
-        if (tries === EVALUATIONS || !isOfHost) throw error;
-      }
-    }
-  }
-
-  private evaluateOnce(inputs: Artifacts): Promise<StageResult> {
-    const { runId, cluster } = this.input;
-    const wish = { hosts: 1, npusPerHost: 1, runtime: this.opening.runtime, hasBegun: true };
-    return withHosts(
-      { cluster, generation: 0, ...wish, onWaiting: (note) => this.view.show('evaluate', { note }) },
-      async ({ owner, leases }) => {
-        const lease = leases[0];
-        if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
-        this.view.on('evaluate', lease.host.name);
-        this.view.show('evaluate', { note: '' });
-        const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
-        return npu.evaluateModel({ runId, inputs, fence: lease.fence, owner });
-      },
-    );
   }
 
   private inputsOf(stage: StageName): Record<string, FileSetRef> {

@@ -1,8 +1,8 @@
 /** What the parts of a generation share: the gang itself, and how it broke. */
-import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import { CancellationScope, CancelledFailure, isCancellation } from '@temporalio/workflow';
 import type { CompleteSave, Restored, TrainRankResult } from '../contract/activities.js';
 import type { TrainGangInput } from '../contract/messages.js';
-import type { Lease, LeaseOwner } from '../plan/hosts.js';
+import type { HostDrain, Lease, LeaseOwner } from '../plan/hosts.js';
 import type { Commit } from '../plan/run-log.js';
 import type { NodeFailure } from '../plan/verdict.js';
 import { failureFacts } from './failure.js';
@@ -21,6 +21,8 @@ export interface Generation {
   readonly checkFinite: boolean;
   /** Records a save that is whole, and drops the commits that are too old by it. */
   readonly commit: (save: CompleteSave) => Promise<void>;
+  /** Told how far its trainers had come when they were ended, by their own words. */
+  readonly heard: (iteration: number) => void;
   readonly view: GangView;
 }
 
@@ -40,6 +42,18 @@ export class GangBroken extends Error {
   }
 }
 
+/** Why a lease ended before its work: one of its hosts is to be given back. Nobody is at fault, and no budget counts it. */
+export class HostDrained extends Error {
+  readonly drain: HostDrain;
+  /** When it was asked for, by the workflow's clock. */
+  readonly at = Date.now();
+
+  constructor(drain: HostDrain) {
+    super(`It is drained: ${drain.reason}`);
+    this.drain = drain;
+  }
+}
+
 /**
  * Waits for all, then throws what failed, by node; a cancellation from outside goes through as it is. For hosts that are `lost`
  * nobody waits: they may never tell.
@@ -56,10 +70,9 @@ export async function throwBroken(
 ): Promise<void> {
   const { first = [], lost = new Map<number, NodeFailure>(), foundAt, heardIteration = 0 } = how;
   const ends = await Promise.allSettled(work.map((one, nodeRank) => (lost.has(nodeRank) ? Promise.resolve() : one)));
-  if (CancellationScope.current().consideredCancelled) {
-    const cancelled = ends.find((end) => end.status === 'rejected' && isCancellation(end.reason));
-    if (cancelled?.status === 'rejected') throw cancelled.reason;
-  }
+  // Of a gang that was asked to end, every node that fails does so by that: a trainer may be faster than its own cancel.
+  if (CancellationScope.current().consideredCancelled && ends.some(({ status }) => status === 'rejected'))
+    throw new CancelledFailure('The gang was asked to end.');
   const failures = ends.flatMap((end, nodeRank): NodeFailure[] => {
     const told = lost.get(nodeRank);
     if (told !== undefined) return [told];

@@ -1,5 +1,5 @@
 /** The gate: judges a result against its minimum and the promoted model, promotes what passes, and leaves a retrain's fact. */
-import { ApplicationFailure } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope } from '@temporalio/workflow';
 import type { FileSetRef, PromotedModel, RunOpening } from '../contract/activities.js';
 import type { FineTuneInput, FineTuneResult } from '../contract/messages.js';
 import { whyRejected, type DataState } from '../plan/promotions.js';
@@ -23,7 +23,7 @@ interface Judging {
   /** Judges again, against a model that was promoted meanwhile. */
   readonly evaluateAgainst: (rival: PromotedModel) => Promise<void>;
 }
-type Judged = Omit<FineTuneResult, 'stages'>;
+export type Judged = Omit<FineTuneResult, 'stages'>;
 
 /** Each further judgement means that another result was promoted during the one before: more in a row is no race any more. */
 const JUDGEMENTS = 5;
@@ -53,10 +53,13 @@ async function judgeAndPromote({ input, opening, evaluated, evaluateAgainst }: J
     const why = whyRejected({ accuracy, minimumAccuracy, ...promoted });
     if (why !== undefined) return { ...judged, outcome: 'rejected', why };
     const base = retrain === undefined ? {} : { base: rival?.number ?? 0 };
-    const outcome = await control(cluster, `promote to ${model}`).promote({
-      model,
-      promotion: { runId, published, weightsDigest, accuracy, data, ...base },
-    });
+    // A stop that comes now is too late: what may have been promoted must not end as stopped.
+    const outcome = await CancellationScope.nonCancellable(() =>
+      control(cluster, `promote to ${model}`).promote({
+        model,
+        promotion: { runId, published, weightsDigest, accuracy, data, ...base },
+      }),
+    );
     if ('number' in outcome) return { ...judged, outcome: 'promoted', promotion: outcome.number };
     if ('supersededBy' in outcome) {
       const newer = `Promotion ${String(outcome.supersededBy)} of ${model} was trained on newer data.`;

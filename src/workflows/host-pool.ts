@@ -25,6 +25,7 @@ import {
 import {
   isOwnedBy,
   type HostBlame,
+  type HostDrain,
   type HostFacts,
   type HostGrant,
   type HostRelease,
@@ -33,7 +34,7 @@ import {
   type LeaseOwner,
   type Pool,
 } from '../plan/hosts.js';
-import { mustVacate, reducePool, refuseRegistration, refuseUnknown, type PoolEvent } from '../plan/leases.js';
+import { drainsOf, mustVacate, reducePool, refuseRegistration, refuseUnknown, type PoolEvent } from '../plan/leases.js';
 import { grantHosts, grantOf, isNews, waitingOf, type Waiting } from '../plan/queue.js';
 import { onIo, watching } from './activities.js';
 import { failureFacts } from './failure.js';
@@ -42,12 +43,14 @@ import { poolDetails } from './view.js';
 
 const registerHost = defineUpdate<Registration, [HostFacts]>(UPDATES.registerHost);
 const cordonHost = defineUpdate<HostView, [CordonHost]>(UPDATES.cordonHost);
+const drainHost = defineUpdate<HostView, [CordonHost]>(UPDATES.drainHost);
 const uncordonHost = defineUpdate<HostView, [string]>(UPDATES.uncordonHost);
 const requestHosts = defineSignal<[HostRequest]>(SIGNALS.requestHosts);
 const releaseHosts = defineSignal<[HostRelease]>(SIGNALS.releaseHosts);
 const blameHost = defineSignal<[HostBlame]>(SIGNALS.blameHost);
 const hostsGranted = defineSignal<[HostGrant]>(SIGNALS.hostsGranted);
 const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
+const hostDrained = defineSignal<[HostDrain]>(SIGNALS.hostDrained);
 const poolQuery = defineQuery<PoolState>(QUERIES.pool);
 
 /** A host that could not be proven empty is tried again so soon, and at once when its agent has been started anew. */
@@ -61,6 +64,8 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
   let hasChanged = true;
   const askedAgain: LeaseOwner[] = [];
   const told = new Map<string, Waiting>();
+  /** Leases whose owners know that they are to end; after a continue-as-new they are told again, which changes nothing. */
+  const toldToEnd = new Set<string>();
   const beingVacated = new Set<string>();
 
   const apply = (event: PoolEvent): void => {
@@ -83,14 +88,15 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
     },
     { validator: (facts: HostFacts) => refuse(refuseRegistration(pool, facts), 'HostNameTaken') },
   );
-  setHandler(
-    cordonHost,
-    ({ host, reason }) => {
-      apply({ event: 'cordoned', host, reason, at: Date.now() });
-      return hostOf(host);
-    },
-    { validator: ({ host }: CordonHost) => refuse(refuseUnknown(pool, host), 'HostUnknown') },
-  );
+  for (const [update, drains] of [[cordonHost, {}] as const, [drainHost, { drains: true as const }] as const])
+    setHandler(
+      update,
+      ({ host, reason }) => {
+        apply({ event: 'cordoned', host, reason, at: Date.now(), ...drains });
+        return hostOf(host);
+      },
+      { validator: ({ host }: CordonHost) => refuse(refuseUnknown(pool, host), 'HostUnknown') },
+    );
   setHandler(
     uncordonHost,
     (host) => {
@@ -123,7 +129,10 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
     const news = answers.waiting.filter((waiting) => isNews(told.get(keyOf(waiting.owner)), waiting));
     for (const { owner } of [...answers.grants, ...repeated]) told.delete(keyOf(owner));
     for (const waiting of news) told.set(keyOf(waiting.owner), waiting);
+    const drains = drainsOf(pool).filter(({ drain }) => !toldToEnd.has(leaseOf(drain)));
+    for (const { drain } of drains) toldToEnd.add(leaseOf(drain));
     await Promise.all([
+      ...drains.map(({ owner, drain }) => tell(owner, (to) => to.signal(hostDrained, drain))),
       ...[...answers.grants, ...repeated].map((grant) => tell(grant.owner, (to) => to.signal(hostsGranted, grant))),
       ...news.map(({ owner, reason }) => tell(owner, (to) => to.signal(hostsAwaited, reason))),
     ]);
@@ -193,6 +202,10 @@ function unlessEnding(error: unknown): void {
 function isLong(): boolean {
   const { continueAsNewSuggested, historyLength } = workflowInfo();
   return continueAsNewSuggested || historyLength > LONG_HISTORY;
+}
+
+function leaseOf({ host, fence }: HostDrain): string {
+  return `${host} ${String(fence)}`;
 }
 
 function keyOf({ workflowId, firstRunId, generation }: LeaseOwner): string {

@@ -14,16 +14,18 @@ import { hostFaults } from '../plan/host-faults.js';
 import {
   isSameOwner,
   type HostBlame,
+  type HostDrain,
   type HostFault,
   type HostGrant,
   type HostRelease,
   type HostRequest,
   type LeaseOwner,
 } from '../plan/hosts.js';
-import { GangBroken } from './gang.js';
+import { GangBroken, HostDrained } from './gang.js';
 
 const hostsGranted = defineSignal<[HostGrant]>(SIGNALS.hostsGranted);
 const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
+const hostDrained = defineSignal<[HostDrain]>(SIGNALS.hostDrained);
 const requestHosts = defineSignal<[HostRequest]>(SIGNALS.requestHosts);
 const blameSignal = defineSignal<[HostBlame]>(SIGNALS.blameHost);
 const releaseHosts = defineSignal<[HostRelease]>(SIGNALS.releaseHosts);
@@ -38,7 +40,10 @@ export interface Borrowing extends Omit<HostRequest, 'owner'> {
   readonly onWaiting: (reason: string) => void;
 }
 
-/** Leases for one generation; given back when `use` ends, however it ends, with what speaks against single hosts. */
+/**
+ * Leases for one generation; given back when `use` ends, however it ends, with what speaks against single hosts. When one of the
+ * hosts is to be drained, `use` is cancelled, and when it has ended, in its own time, this throws `HostDrained`.
+ */
 export async function withHosts<Result>(
   { cluster, generation, onWaiting, ...wish }: Borrowing,
   use: (grant: HostGrant) => Promise<Result>,
@@ -53,6 +58,15 @@ export async function withHosts<Result>(
     if (isSameOwner(granted.owner, owner)) asked.grant = granted;
   });
   setHandler(hostsAwaited, onWaiting);
+  const using = new CancellationScope();
+  const ended: { by?: HostDrained } = {};
+  setHandler(hostDrained, (drain) => {
+    // A late word of an earlier lease is not about this one.
+    const isOurs = asked.grant?.leases.some(({ host, fence }) => host.name === drain.host && fence === drain.fence);
+    if (isOurs !== true) return;
+    ended.by ??= new HostDrained(drain);
+    using.cancel();
+  });
   let faults: readonly HostFault[] = [];
   try {
     // Bounded by the run's life: six events a turn, a hundred and fifty turns a day.
@@ -60,8 +74,11 @@ export async function withHosts<Result>(
       await unlessGone(() => pool.signal(requestHosts, { owner, ...wish }));
       await condition(() => asked.grant !== undefined, wait);
     }
-    return await use(asked.grant);
+    const { grant } = asked;
+    return await using.run(() => use(grant));
   } catch (error) {
+    const { by } = ended;
+    if (by !== undefined && isCancellation(error) && !CancellationScope.current().consideredCancelled) throw by;
     if (error instanceof GangBroken) faults = hostFaults(error.failures);
     throw error;
   } finally {

@@ -56,6 +56,7 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
       : await whatIsKnown(gang, probe, ranks, failureFacts(error));
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
     const heardIteration = await stopAll(gang, lost);
+    gang.heard(heardIteration);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first. So does what is known of a hang.
     await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt, heardIteration });

@@ -9,6 +9,7 @@ import {
 } from '@temporalio/workflow';
 import type { RetrainBasis, RetrainInput, RetrainResult } from '../contract/messages.js';
 import { retrainRunId, runWorkflowId } from '../contract/names.js';
+import { sayStopped } from '../plan/run-requests.js';
 import { control } from './activities.js';
 import { asRoot } from './failure.js';
 import { fineTune } from './fine-tune.js';
@@ -52,7 +53,7 @@ async function train({ cluster, spec }: RetrainInput, basis: RetrainBasis): Prom
   const runId = retrainRunId(workflowInfo().workflowId);
   upsertSearchAttributes([searchAttribute('AnnealRun', runId)]);
   setCurrentDetails(`The data has changed. Run \`${runId}\` trains on it.`);
-  const { outcome, accuracy, baseAccuracy, promotion, why, data } = await executeChild(fineTune, {
+  const result = await executeChild(fineTune, {
     workflowId: runWorkflowId(runId),
     args: [{ runId, cluster, spec, retrain: basis }],
     parentClosePolicy: ParentClosePolicy.ABANDON,
@@ -64,11 +65,14 @@ async function train({ cluster, spec }: RetrainInput, basis: RetrainBasis): Prom
       searchAttribute('AnnealCluster', cluster),
     ] as never,
   });
+  if (result.outcome === 'stopped')
+    return { outcome: 'stopped', data: basis.data, runId, why: `Its run was ${sayStopped(result.stopped)}.` };
+  const { outcome, accuracy, baseAccuracy, promotion, why, data } = result;
   const ending = { ...(promotion === undefined ? {} : { promotion }), ...(why === undefined ? {} : { why }) };
   return { outcome, data, runId, accuracy, baseAccuracy, ...ending };
 }
 
-function end(outcome: RetrainResult['outcome'] | 'failed' | 'stopped', why?: string): void {
+function end(outcome: RetrainResult['outcome'] | 'failed', why?: string): void {
   upsertSearchAttributes([searchAttribute('AnnealOutcome', outcome)]);
   // What the source is called is the user's text, so it stands as code.
   setCurrentDetails([`### ${outcome}`, ...(why === undefined ? [] : ['```', why, '```'])].join('\n'));

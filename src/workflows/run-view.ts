@@ -1,11 +1,12 @@
 /** The run's state, kept in one place: for queries, for its page in the Temporal UI and for its search attributes. */
-import { ApplicationFailure, setCurrentDetails } from '@temporalio/workflow';
+import { ApplicationFailure, isCancellation, setCurrentDetails } from '@temporalio/workflow';
 import type { GangNews } from '../contract/gang.js';
 import type { FineTuneInput, RunState, StageState } from '../contract/messages.js';
 import { STAGE_NAMES, type StageName } from '../plan/plan.js';
 import { failureFacts } from './failure.js';
 import { inGroup } from './event-group.js';
 import { isOldNews, newGang } from '../contract/gang-story.js';
+import { sayStopped, type Requests } from '../plan/run-requests.js';
 import { runPage } from './run-page.js';
 import { CurrentAttributes } from './search-attributes.js';
 
@@ -15,9 +16,10 @@ export class RunView {
   private readonly anew = new Set<StageName>();
   private readonly attributes = new CurrentAttributes();
 
-  constructor({ runId, cluster, spec }: FineTuneInput) {
+  constructor({ runId, cluster, spec, retries }: FineTuneInput) {
     const stages = STAGE_NAMES.map((stage): StageState => ({ stage, status: 'waiting', hosts: [], note: '' }));
     this.state = { runId, name: spec.name, cluster, stages, iterations: spec.training.iterations, outcome: 'running' };
+    if (retries !== undefined) this.retries(retries, '');
     // Whoever started the run may have left them out: a schedule, the Temporal UI.
     this.attributes.set({
       AnnealRun: runId,
@@ -40,7 +42,11 @@ export class RunView {
       const { status } = this.stageOf(stage);
       this.show(stage, { status: status === 'running' ? 'done' : status, endedAt: Date.now() });
     } catch (error) {
-      this.show(stage, { status: 'failed', endedAt: Date.now(), note: failureFacts(error).message.slice(0, 300) });
+      const { stopped } = this.state;
+      const end = isCancellation(error)
+        ? { status: 'stopped' as const, note: stopped === undefined ? '' : sayStopped(stopped) }
+        : { status: 'failed' as const, note: failureFacts(error).message.slice(0, 300) };
+      this.show(stage, { ...end, endedAt: Date.now() });
       throw error;
     }
   }
@@ -83,8 +89,22 @@ export class RunView {
     });
   }
 
+  retries(of: string, note: string): void {
+    this.state = { ...this.state, retry: { of, note } };
+    this.render();
+  }
+
+  /** What people have asked of the run, as it holds from now on; a list shows a pause as it shows an outcome. */
+  asked({ paused, stopped }: Requests): void {
+    const { paused: _, ...rest } = this.state;
+    this.state = { ...rest, ...(paused && { paused }), ...(stopped && { stopped }) };
+    this.attributes.set({ AnnealOutcome: paused === undefined ? 'running' : 'paused' });
+    this.render();
+  }
+
   end(outcome: RunState['outcome']): void {
-    this.state = { ...this.state, outcome };
+    const { paused: _, ...rest } = this.state;
+    this.state = { ...rest, outcome };
     this.attributes.set({ AnnealOutcome: outcome });
     this.render();
   }

@@ -1,13 +1,14 @@
 /** Gang after gang to the last iteration: a lost host or a dead rank ends one generation, and the next goes on from the last commit. */
 import {
   ApplicationFailure,
+  CancellationScope,
   defineQuery,
   isCancellation,
   setHandler,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { CompleteSave } from '../contract/activities.js';
-import { withIncident } from '../contract/gang-story.js';
+import { movedBy, withIncident } from '../contract/gang-story.js';
 import {
   QUERIES,
   type GangState,
@@ -31,7 +32,8 @@ import { control, onControlWorker, verifying } from './activities.js';
 import { whileDeleting } from './deletes.js';
 import { Divergences } from './divergences.js';
 import { inGroup } from './event-group.js';
-import { GangBroken } from './gang.js';
+import { GangBroken, HostDrained } from './gang.js';
+import { GangPause } from './gang-pause.js';
 import { GangView } from './gang-view.js';
 import { runGeneration } from './generation.js';
 import { withHosts } from './lease.js';
@@ -45,9 +47,10 @@ export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
 }
 
 async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
-  const { runId, cluster, opening } = input;
+  const { runId, cluster, opening, stageKey, goesOnFrom } = input;
   const view = new GangView(runId, opening.iterations);
   setHandler(gangQuery, () => view.state);
+  const pause = new GangPause();
 
   let log: RunLog = foldRunLog(await control(cluster, 'what this run has committed').readRunLog({ runId }));
   let reachedIteration = lastCommit(log)?.iteration ?? 0;
@@ -56,8 +59,11 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   const append = async (...facts: readonly RunFact[]): Promise<void> => {
     const number = log.nextNumber;
     const next = facts.reduce(foldFact, log);
-    await view.carry({ committedIteration: lastCommit(next)?.iteration ?? 0 }, (news) =>
-      onControlWorker().appendRunFacts({ runId, number, facts, news }),
+    // Never cut: what stands in the store must stand in our log, or the next fact would meet its number.
+    await CancellationScope.nonCancellable(() =>
+      view.carry({ committedIteration: lastCommit(next)?.iteration ?? 0 }, (news) =>
+        onControlWorker().appendRunFacts({ runId, number, facts, news }),
+      ),
     );
     log = next;
   };
@@ -79,6 +85,9 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     await view.tell();
   };
 
+  // A run that retries another one has that one's commit as its first; from then on its log is as any other.
+  if (goesOnFrom !== undefined && log.nextNumber === 1) await append({ fact: 'commit', ...goesOnFrom, generation: 0 });
+
   // A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole.
   for (let last = lastCommit(log); last !== undefined && last.iteration >= opening.iterations; last = lastCommit(log)) {
     const { findDamage } = verifying(cluster, `is iteration ${String(last.iteration)} whole?`);
@@ -94,6 +103,8 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   }
   // Bounded by the verdict: restarts that gain no commit are counted and few.
   let restartsWithoutProgress = 0;
+  /** The last generation that was asked for; one that was paused before it began leaves no trace in the log. */
+  let asked = 0;
   for (;;) {
     const from = lastCommit(log);
     if (from !== undefined && from.iteration >= opening.iterations) {
@@ -104,45 +115,68 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
         facts: { iteration: from.iteration, generation: from.generation, incidents },
       };
     }
-    const generation = log.generation + 1;
+    await pause.over(view);
+    reachedIteration = Math.max(reachedIteration, from?.iteration ?? 0);
+    const generation = Math.max(log.generation, asked) + 1;
+    asked = generation;
     const group = <Result>(work: () => Promise<Result>): Promise<Result> =>
       inGroup(`generation ${String(generation)}`, work);
     view.show({ generation, hosts: [], phase: 'waiting for hosts', pace: null });
     try {
-      await group(() =>
-        withHosts(
-          {
-            cluster,
-            generation,
-            hosts: opening.hosts,
-            npusPerHost: opening.npusPerHost,
-            runtime: opening.runtime,
-            hasBegun: log.generation > 0,
-            prefer: log.hosts,
-            avoid: divergences.suspects,
-            onWaiting: (note) => {
-              view.show({ note });
-              void group(() => view.tell());
+      await pause.unlessPaused(() =>
+        group(() =>
+          withHosts(
+            {
+              cluster,
+              generation,
+              hosts: opening.hosts,
+              npusPerHost: opening.npusPerHost,
+              runtime: opening.runtime,
+              hasBegun: log.generation > 0,
+              ...(opening.priority && { priority: opening.priority }),
+              prefer: log.hosts,
+              avoid: divergences.suspects,
+              onWaiting: (note) => {
+                view.show({ note });
+                void group(() => view.tell());
+              },
             },
-          },
-          async ({ owner, leases: granted }) => {
-            const leases = seat(granted, log.hosts);
-            const hosts = leases.map(({ host }) => host.name);
-            view.show({ hosts, note: '' });
-            await append({ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts });
-            upsertSearchAttributes([
-              searchAttribute('AnnealGeneration', generation),
-              searchAttribute('AnnealHosts', hosts),
-            ]);
-            await runGeneration({
-              ...{ input, generation, owner, leases, from, reachedIteration, view },
-              checkFinite: divergences.isOpen,
-              commit: (save) => commit(save, generation),
-            });
-          },
+            async ({ owner, leases: granted }) => {
+              const leases = seat(granted, log.hosts);
+              const hosts = leases.map(({ host }) => host.name);
+              view.show({ hosts, note: '' });
+              await append({
+                ...{ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts },
+                ...(stageKey === undefined ? {} : { stageKey }),
+              });
+              upsertSearchAttributes([
+                searchAttribute('AnnealGeneration', generation),
+                searchAttribute('AnnealHosts', hosts),
+              ]);
+              await runGeneration({
+                ...{ input, generation, owner, leases, from, reachedIteration, view },
+                checkFinite: divergences.isOpen,
+                commit: (save) => commit(save, generation),
+                heard: (iteration) => {
+                  reachedIteration = Math.max(reachedIteration, iteration);
+                },
+              });
+            },
+          ),
         ),
       );
     } catch (error) {
+      if (error instanceof HostDrained) {
+        await remember(
+          movedBy(
+            { host: error.drain.host, why: error.message, at: error.at },
+            view.state,
+            reachedIteration,
+            Date.now(),
+          ),
+        );
+        continue;
+      }
       if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
       const root = rootCause(error.failures);
       if (root === undefined) throw error;

@@ -1,5 +1,6 @@
 /** What each golden history proves. The name is the file's; the workflow's ids are those that are kept from the scenario. */
-import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { QUERIES, UPDATES, type RunState } from '../../src/contract/messages.js';
 import {
   choiceWorkflowId,
   poolWorkflowId,
@@ -9,6 +10,17 @@ import {
 } from '../../src/contract/names.js';
 import { gangHangs, hostIsLost } from './detection.js';
 import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
+import { until } from '../support/until.js';
+
+const LIMIT_MS = 30_000;
+/** Ends the id of the run that is retried. */
+const EARLIER = '-earlier';
+
+/** Both nodes of a generation train. */
+const trains = (cluster: FakeCluster, generation: number): Promise<true> =>
+  until(`generation ${String(generation)} trains`, LIMIT_MS, () =>
+    cluster.acts.filter((act) => act.startsWith(`train g${String(generation)} `)).length === 2 ? true : undefined,
+  );
 
 export interface Scenario {
   readonly name: string;
@@ -47,6 +59,79 @@ export const SCENARIOS: readonly Scenario[] = [
         return Promise.resolve({ iteration: 30 });
       },
     }),
+  },
+  {
+    name: 'paused-then-drained',
+    behaviour: () => ({
+      trainRank: async (input, _host, fake) => {
+        const save = (iteration: number): void => {
+          if (input.nodeRank === 0) fake.save(input, iteration);
+        };
+        try {
+          while (input.generation < 3) {
+            Context.current().heartbeat();
+            await Context.current().sleep(50);
+          }
+        } catch (error) {
+          save(7 * input.generation);
+          throw error;
+        }
+        save(30);
+        return { iteration: 30 };
+      },
+    }),
+    drive: async (cluster, name) => {
+      const run = await cluster.submit(name);
+      const ask = (update: string) => run.executeUpdate(update, { args: [{ by: 'a test', why: 'a test' }] });
+      await trains(cluster, 1);
+      await ask(UPDATES.pauseRun);
+      await until('its hosts are given back', LIMIT_MS, async () =>
+        (await run.query<RunState>(QUERIES.state)).gang?.phase === 'paused' ? true : undefined,
+      );
+      await ask(UPDATES.resumeRun);
+      await trains(cluster, 2);
+      const pool = cluster.client.workflow.getHandle(poolWorkflowId(cluster.name));
+      await pool.executeUpdate(UPDATES.drainHost, { args: [{ host: 'host-a', reason: 'a test' }] });
+      return run.result();
+    },
+  },
+  {
+    name: 'stopped-while-it-trains',
+    behaviour: () => ({
+      trainRank: async (input, _host, fake) => {
+        try {
+          for (;;) {
+            Context.current().heartbeat();
+            await Context.current().sleep(50);
+          }
+        } finally {
+          if (input.nodeRank === 0) fake.save(input, 7);
+        }
+      },
+    }),
+    drive: async (cluster, name) => {
+      const run = await cluster.submit(name);
+      await trains(cluster, 1);
+      await run.executeUpdate(UPDATES.stopRun, { args: [{ by: 'a test', why: 'a test' }] });
+      return run.result();
+    },
+  },
+  {
+    name: 'retried-from-a-commit',
+    behaviour: () => ({
+      trainRank: (input, _host, fake) => {
+        const isEarlier = input.runId.endsWith(EARLIER);
+        if (input.nodeRank === 0) fake.save(input, isEarlier ? 10 : 30);
+        return isEarlier
+          ? Promise.reject(ApplicationFailure.nonRetryable('NPU out of memory', 'OutOfMemory'))
+          : Promise.resolve({ iteration: 30 });
+      },
+    }),
+    drive: async (cluster, name) => {
+      const earlier = await cluster.submit(`${name}${EARLIER}`);
+      await earlier.result().catch(() => undefined);
+      return (await cluster.submit(name, { retries: `${name}${EARLIER}` })).result();
+    },
   },
   { name: 'host-is-lost', behaviour: hostIsLost },
   { name: 'gang-hangs', behaviour: gangHangs },

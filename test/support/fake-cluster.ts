@@ -49,7 +49,7 @@ import {
   trainWorkflowId,
 } from '../../src/contract/names.js';
 import type { HostFacts } from '../../src/plan/hosts.js';
-import type { RunFact } from '../../src/plan/run-log.js';
+import { foldRunLog, lastCommit, type RunFact } from '../../src/plan/run-log.js';
 import { parseSpec } from '../../src/spec/parse.js';
 import type { ObjectStore } from '../../src/storage/object-store.js';
 import { quietRuntime } from './quiet-runtime.js';
@@ -137,8 +137,8 @@ export class FakeCluster {
     return (await this.submit(runId)).result();
   }
 
-  async submit(runId: string) {
-    const input: FineTuneInput = { runId, cluster: this.name, spec: SPEC };
+  async submit(runId: string, more: Pick<FineTuneInput, 'retries'> = {}) {
+    const input: FineTuneInput = { runId, cluster: this.name, spec: SPEC, ...more };
     return this.client.workflow.start<(input: FineTuneInput) => Promise<FineTuneResult>>(WORKFLOW_TYPES.fineTune, {
       workflowId: runWorkflowId(runId),
       taskQueue: controlQueue(this.name),
@@ -253,6 +253,10 @@ export class FakeCluster {
         if (news !== undefined) await tellRun(this.client, runId, news);
       },
       findDamage: () => Promise.resolve(null),
+      findEarlierCommit: ({ earlierRunId }) => {
+        const commit = lastCommit(foldRunLog(this.logOf(earlierRunId)));
+        return Promise.resolve(commit === undefined ? { note: 'nothing there' } : { commit, note: 'goes on' });
+      },
       recordMetrics: async ({ runId }) => {
         this.acts.push(`record metrics of ${runId}`);
         await behaviour.recordMetrics?.();

@@ -2,6 +2,7 @@
 import type { ControlActivities } from '../../contract/activities.js';
 import type { ControlDeps } from './deps.js';
 import { createDeleteDropped } from './delete-dropped.js';
+import { createFindEarlierCommit } from './earlier-commit.js';
 import { createLastWords } from './gang-words.js';
 import { createHosts } from './hosts.js';
 import { createOpenRun } from './open-run.js';
@@ -21,6 +22,7 @@ export function createControlActivities(deps: ControlDeps): ControlActivities {
     recordMetrics: createRecordMetrics(deps),
     choosePromotion: createChoosePromotion(deps),
     watchSaves: createWatchSaves(deps),
+    findEarlierCommit: createFindEarlierCommit(deps),
     deleteDropped: createDeleteDropped(deps),
     ...createHosts(deps),
     ...createLastWords(deps),

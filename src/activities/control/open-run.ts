@@ -24,7 +24,8 @@ export function createOpenRun(deps: ControlDeps): ControlActivities['openRun'] {
       const planDigest = await writeRunDocuments(deps.store, runId, spec, composed.plan);
       await ensurePool(deps, cluster);
       await checkSize(deps, cluster, composed.plan);
-      return openingOf(composed.plan, planDigest, deps);
+      const { priority } = spec;
+      return { ...openingOf(composed.plan, planDigest, deps), ...(priority && { priority }) };
     });
 }
 

@@ -49,10 +49,12 @@ export async function endOfTraining(
       ? ({ kind: 'supervisor-lost', message: end.message } as const)
       : backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
-  const wanted = isWell ? iterations : tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
+  const newest = tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
+  // A trainer that its peer took along when that one was asked to stop has ended well, and is not at its last iteration.
+  const wanted = (): number => (isWell && hurry.seconds === undefined ? iterations : newest);
   let since = monotonicSeconds();
   // Bounded: by what is below, by a stop of the gang, and by the end of the attempt.
-  while (shipper.shippedIteration < wanted) {
+  while (shipper.shippedIteration < wanted()) {
     const isPatient = isWell && hurry.seconds === undefined;
     // The others ship too, and node 0 names no more than two at once: waiting for them and for the store is no standstill.
     if (isPatient && !isStuck(shipper.problem)) since = monotonicSeconds();

@@ -130,8 +130,10 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
     const first = await Promise.race([ending, beats.interrupted, hang]);
     if (typeof first === 'function') return first();
     if (first.kind === 'detach') throw detached(`Host ${deps.facts.name} lets go of the trainer: ${first.why}.`);
-    // A trainer that is asked to save gets the time to ship it; one that has ended before belongs to a broken gang.
-    hurry.seconds = (await readExit(dir)) === undefined ? deps.graceSeconds : LEFT_OVER_SECONDS;
+    // A trainer that is asked to save gets the time to ship it, and so does one that has followed its peer in good order; one that
+    // has failed before belongs to a broken gang.
+    const before = await readExit(dir);
+    hurry.seconds = before === undefined || before.rc === 0 ? deps.graceSeconds : LEFT_OVER_SECONDS;
     await requestStop(dir, { graceMs: deps.graceSeconds * 1000 });
     await ending;
     throw await confirmedCancel();

@@ -51,6 +51,15 @@ export async function cordon(name: string, flags: WhereFlags & { readonly reason
   });
 }
 
+export async function drain(name: string, flags: WhereFlags & { readonly reason: string }): Promise<number> {
+  return withAnneal(flags, async (anneal) => {
+    const { owner } = await anneal.hosts.drain(name, flags.reason);
+    const moves = `${owner?.workflowId ?? ''} holds it; it saves, gives its hosts back and goes on with others`;
+    print(`${name} is cordoned${owner === null ? '; nobody held it' : `; ${moves}`}.`);
+    return EXIT_CODES.ok.code;
+  });
+}
+
 export async function uncordon(name: string, flags: WhereFlags): Promise<number> {
   return withAnneal(flags, async (anneal) => {
     await anneal.hosts.uncordon(name);
@@ -79,12 +88,13 @@ export function showHosts(listed: readonly HostListing[]): string {
 }
 
 export function showQueue(waiting: readonly Waiting[]): string {
-  const rows = waiting.map(({ place, owner, reason }) => [
+  const rows = waiting.map(({ place, priority, owner, reason }) => [
     String(place),
+    priority,
     `${owner.workflowId} (generation ${String(owner.generation)})`,
     reason,
   ]);
-  return textTable(['PLACE', 'WAITS FOR HOSTS', 'WHY'], rows);
+  return textTable(['PLACE', 'PRIORITY', 'WAITS FOR HOSTS', 'WHY'], rows);
 }
 
 export function showOneHost(host: HostView): string {

@@ -47,6 +47,17 @@ describe('eventsBetween', () => {
     ]);
   });
 
+  test('a stage that was stopped says so, and a retry where it begins, once', () => {
+    expect(types(snapshot(['running']), snapshot(['stopped'], { outcome: 'stopped' }))).toEqual([
+      'stage-stopped fetch',
+    ]);
+    const look = snapshot(['done', 'done', 'done', 'running']);
+    const told = (note: string): Snapshot => ({ ...look, state: { ...look.state, retry: { of: 'before', note } } });
+    expect(eventsBetween(look, told(''))).toEqual([]);
+    expect(eventsBetween(told(''), told('goes on'))).toEqual([{ type: 'retry', of: 'before', note: 'goes on' }]);
+    expect(eventsBetween(told('goes on'), told('goes on'))).toEqual([]);
+  });
+
   test('nothing new gives no event', () => {
     const same = snapshot(['done', 'running']);
     expect(eventsBetween(same, structuredClone(same))).toEqual([]);
@@ -181,6 +192,10 @@ describe('eventsBetween', () => {
     });
     expect(eventsBetween(waiting('2 of 3 hosts'), waiting('2 of 3 hosts'))).toEqual([]);
     expect(types(waiting('2 of 3 hosts'), waiting('1 of 3 hosts'))).toEqual(['waiting']);
+    const paused = { gang: { ...gang, phase: 'paused', note: 'paused by ada' } } as const;
+    expect(eventsBetween(waiting('1 of 3 hosts'), snapshot(['done', 'done', 'done', 'running'], paused))).toEqual([
+      { type: 'waiting', for: 'train: paused by ada' },
+    ]);
   });
 });
 

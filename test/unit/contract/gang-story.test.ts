@@ -5,6 +5,7 @@ import type { GangState, GangWords, Incident } from '../../../src/contract/gang.
 import {
   isOldNews,
   joinWords,
+  movedBy,
   newGang,
   withBlame,
   withHandover,
@@ -117,3 +118,13 @@ test.each([
     expect(isOldNews(gang({ committedIteration: 100 }), { generation, committedIteration: committed })).toBe(old);
   },
 );
+
+test('a drain is an incident of nobody: it costs what was not saved in time, and the time to save and end', () => {
+  const drain = { host: 'host-a', why: 'It is drained: fan', at: 1_000 };
+  expect(movedBy(drain, gang({ committedIteration: 47 }), 47, 5_000)).toEqual({
+    ...{ at: 1_000, generation: 3, host: 'host-a', failure: 'Drained', message: 'It is drained: fan' },
+    decision: 'Moves the gang to other hosts; it goes on from iteration 47.',
+    ...{ iterationsLost: 0, secondsToDecide: 4 },
+  });
+  expect(movedBy(drain, gang({ committedIteration: 40 }), 47, 5_000).iterationsLost).toBe(7);
+});

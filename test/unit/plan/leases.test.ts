@@ -1,7 +1,7 @@
 /** The host pool: whole gangs or none, in order; nothing granted that was not proven empty; fences that only rise. */
 import { describe, expect, test } from 'vitest';
 import { hostStatus } from '../../../src/plan/hosts.js';
-import { mustVacate, refuseRegistration } from '../../../src/plan/leases.js';
+import { drainsOf, mustVacate, refuseRegistration } from '../../../src/plan/leases.js';
 import { isNews } from '../../../src/plan/queue.js';
 import { facts, free, owner, registered, released, request, Scene, seen } from '../../support/pool-events.js';
 
@@ -33,6 +33,19 @@ describe('a request', () => {
       .turn(request(owner('new-2'), 1), request(owner('begun-2'), 1, begun));
     const order = ['begun-1', 'begun-2', 'new-1', 'new-2'];
     expect(scene.answers.waiting.map((waiting) => waiting.owner.workflowId)).toEqual(order);
+  });
+
+  test('goes by its priority, and by its turn within one; who is overtaken is told so', () => {
+    const urgent = { priority: 'high' } as const;
+    const scene = new Scene().turn(
+      ...[request(x, 1), request(y, 1, { priority: 'low', hasBegun: true }), request(owner('high-1'), 1, urgent)],
+      ...[request(owner('z'), 1), request(owner('high-2'), 1, urgent)],
+    );
+    expect(scene.answers.waiting.map((waiting) => waiting.owner.workflowId)).toEqual([
+      ...['high-1', 'high-2', 'x', 'z', 'y'],
+    ]);
+    expect(scene.reasons[2]).toBe('Waits behind 2 other requests, 2 of them of a higher priority than normal.');
+    expect(scene.reasons[4]).toBe('Waits behind 4 other requests, 4 of them of a higher priority than low.');
   });
 
   test('that arrives twice is queued and granted once', () => {
@@ -68,6 +81,17 @@ describe('a request', () => {
 });
 
 describe('a host', () => {
+  test('that drains: its owner is asked, under its lease, until it gives it back', () => {
+    const scene = new Scene().turn(...free('a', 'b'), request(x, 2));
+    scene.turn({ event: 'cordoned', host: 'a', reason: 'fan', at: 0, drains: true });
+    expect(drainsOf(scene.answers.pool)).toEqual([{ owner: x, drain: { host: 'a', fence: 2, reason: 'fan' } }]);
+    expect(hostStatus(scene.host('a'))).toBe('draining');
+    scene.turn(released(x), request(owner('x', 2), 2));
+    expect(drainsOf(scene.answers.pool)).toEqual([]);
+    expect(scene.vacated().granted).toEqual([]);
+    expect(hostStatus(scene.host('a'))).toBe('cordoned');
+  });
+
   test('that is new is proven empty before it is granted', () => {
     const scene = new Scene().turn(registered('a'), request(x, 1));
     expect(scene.granted).toEqual([]);
@@ -174,6 +198,7 @@ test.each([
   ['half the way', 5, 2, true],
   ['at the head', 2, 1, true],
 ])('a waiting owner is told when it is %s', (_, before, place, isTold) => {
-  const told = before === undefined ? undefined : { owner: x, place: before, reason: 'old' };
-  expect(isNews(told, { owner: x, place, reason: 'new' })).toBe(isTold);
+  const told =
+    before === undefined ? undefined : { owner: x, place: before, priority: 'normal' as const, reason: 'old' };
+  expect(isNews(told, { owner: x, place, priority: 'normal', reason: 'new' })).toBe(isTold);
 });

@@ -23,8 +23,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc
-      .tuple(anOwner, fc.integer({ min: 1, max: 4 }), fc.boolean())
-      .map(([of, hosts, hasBegun]): Step => request(of, hosts, { hasBegun })),
+      .tuple(anOwner, fc.integer({ min: 1, max: 4 }), fc.boolean(), fc.constantFrom('high', 'normal', 'low'))
+      .map(([of, hosts, hasBegun, priority]): Step => request(of, hosts, { hasBegun, priority })),
   },
   { weight: 3, arbitrary: fc.oneof(anOwner, ofBefore).map((of): Step => released(of)) },
   fc.tuple(anOwner, host).map(([of, name]): Step => released(of, 0, [[name, 'HostLost']])),
@@ -34,6 +34,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   host.map((name): Step => ({ event: 'cordoned', host: name, reason: 'r', at: 0 })),
   host.map((name): Step => ({ event: 'uncordoned', host: name })),
 );
+
+const ORDER = ['high', 'normal', 'low'].flatMap((priority) => [`${priority} begun`, `${priority} new`]);
 
 const keyOf = (of: LeaseOwner): string => `${of.workflowId} ${of.firstRunId} ${String(of.generation)}`;
 
@@ -71,8 +73,9 @@ class Witness {
       reduced.queue.slice(0, grants.length).map((waits) => keyOf(waits.owner)),
     );
     expect(waiting).toHaveLength(pool.queue.length);
-    const begun = pool.queue.map(({ hasBegun }) => hasBegun);
-    expect(begun).toEqual(begun.toSorted((a, b) => Number(b) - Number(a)));
+    const order = pool.queue.map(({ hasBegun, priority }) => `${priority ?? ''} ${hasBegun ? 'begun' : 'new'}`);
+    const ranks = order.map((word) => ORDER.indexOf(word));
+    expect(ranks, 'by priority, and within one those that have begun').toEqual(ranks.toSorted((a, b) => a - b));
     this.#checkOwners(pool);
     return pool;
   }

@@ -79,7 +79,7 @@ describe('the page of a run', () => {
         '```',
         '',
         'Written at 12:00:05, and again at the next step or save; what happens meanwhile is under *Pending Activities*. ' +
-          'Times are UTC. **Cancel** stops the run: trainers save first. *Pause* of an activity is ignored.',
+          'Times are UTC. **Cancel** and *anneal stop* end the run, *anneal pause* lets it wait: trainers save first. *Pause* of an activity is ignored.',
       ].join('\n'),
     );
   });
