@@ -17,12 +17,12 @@ const suites: readonly Suite[] = [
   { name: 'unit', timeoutMs: 15_000, parallelFiles: true },
   // Real files, locks and racing processes on a machine with two cores.
   { name: 'conformance', timeoutMs: 60_000, parallelFiles: true },
-  // A dev server and a worker start within the first test (about 5 s alone, three times that under load).
-  { name: 'workflow', timeoutMs: 90_000, parallelFiles: false },
+  // A dev server and a worker start within the first test (about 5 s alone, three times that under load). Each file has its own, and waits most of the time.
+  { name: 'workflow', timeoutMs: 90_000, parallelFiles: true },
   // Replays need a bundle, built once (2-11 s), then fractions of a second each.
   { name: 'histories', timeoutMs: 60_000, parallelFiles: false },
-  // Real processes and a real training: minutes, and alone on the machine.
-  { name: 'e2e', timeoutMs: 600_000, parallelFiles: false },
+  // Real processes and a real training: minutes. Each file has a cluster of its own, and waits for time-outs most of the time.
+  { name: 'e2e', timeoutMs: 600_000, parallelFiles: true },
 ];
 
 export default defineConfig({
