@@ -173,8 +173,9 @@ describe('drain', () => {
     expect((await run.result()).outcome).toBe('promoted');
     expect(logged()).toEqual(['open g1', `commit g1 ${String(SAVED)}`, 'open g2', 'commit g2 30']);
     expect(fake.acts.filter((act) => act.startsWith('train g2')).sort()).toEqual([
-      'train g2 node 0 host-b',
-      'train g2 node 1 host-c',
+      // Who stays keeps its rank, and with it what it has of the commit.
+      'train g2 node 0 host-c',
+      'train g2 node 1 host-b',
     ]);
     expect((await run.state())?.gang?.incidents).toMatchObject([
       { generation: 1, host: 'host-a', failure: 'Drained', message: 'It is drained: fan', iterationsLost: 0 },
