@@ -18,6 +18,7 @@ const TORCH_ON_ASCEND = ['2.6.0', '2.7.1'];
 const pythonCheck: Check = ({ python, missingPrograms, runtime }) => {
   const remedy =
     'Install the runtime and set "runtimeBin" to the folder with its python; on a laptop "npm run setup" does.';
+  if (python === undefined) return undefined;
   const findings: Finding[] = [];
   if (missingPrograms.length > 0)
     findings.push(

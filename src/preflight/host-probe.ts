@@ -1,6 +1,7 @@
 /** Looks at what every host has: its Python, disk, shared memory, ports, clock, and the way to the store. */
 import { execFile } from 'node:child_process';
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { ephemeralRange, findFreePort, type PortRange } from '../process/free-port.js';
 import { openStore } from '../storage/open-store.js';
@@ -61,13 +62,15 @@ function firstLine(error: unknown): string {
   return last === undefined || last === '' ? String(error) : last;
 }
 
-/** Of the file system below a folder. */
+/** Of the file system of a folder, or where the folder would be made. */
 export async function spaceAt(path: string): Promise<Reading<Space>> {
   try {
     const { bavail, blocks, bsize } = await statfs(path);
     return { value: { path, freeBytes: bavail * bsize, totalBytes: blocks * bsize } };
   } catch (error) {
-    return { unread: `${path}: ${String((error as NodeJS.ErrnoException).code)}` };
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && dirname(path) !== path) return spaceAt(dirname(path));
+    return { unread: `${path}: ${String(code)}` };
   }
 }
 

@@ -11,7 +11,8 @@ export interface HostReadings {
   readonly npus: number | undefined;
   /** Left out where no NPU is to be looked at. */
   readonly ascend?: AscendReadings;
-  readonly python: Reading<PythonReadings>;
+  /** Left out where nobody says which one is meant. */
+  readonly python?: Reading<PythonReadings>;
   /** Programs of the runtime that are not there. */
   readonly missingPrograms: readonly string[];
   readonly disk: Reading<Space>;
