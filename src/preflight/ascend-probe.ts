@@ -68,7 +68,7 @@ async function versionsOf({ ascendHome, trainerHome }: AscendPlaces): Promise<As
     driver: await versionIn([join(ascendHome, 'driver/version.info')]),
     firmware: await versionIn([join(ascendHome, 'firmware/version.info')]),
     cann: await versionIn(toolkits),
-    ...(trainerHome === undefined ? {} : { trainer: { value: await trainerFiles(trainerHome) } }),
+    ...(trainerHome === undefined ? {} : { trainer: await trainerFiles(trainerHome) }),
   };
 }
 

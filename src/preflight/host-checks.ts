@@ -123,12 +123,10 @@ const portsCheck: Check = ({ ports, ascend }) => {
   const findings: Finding[] = [];
   if ('unread' in ports.rendezvous)
     findings.push(
-      unreadFinding(
-        'refuse',
-        'A free port for a rendezvous',
-        ports.rendezvous.unread,
-        'Find out who listens on so many: ss -ltnp.',
-      ),
+      finding('refuse', {
+        sentence: `No port is free for a rendezvous (${ports.rendezvous.unread}).`,
+        ...{ value: 'none', rule: 'must be one', remedy: 'Find out who listens on so many: ss -ltnp.' },
+      }),
     );
   if (ascend !== undefined) findings.push(...hcclFindings(ports));
   return {
@@ -188,8 +186,16 @@ const storeCheck: Check = ({ store }) => {
   if (store === undefined) return undefined;
   const remedy =
     'Mount it, or start its server; on S3 look at endpoint, bucket and credentials (docs/operations.md, "A store on S3").';
-  const findings = 'unread' in store ? [unreadFinding('refuse', 'The store', store.unread, remedy)] : [];
-  return { check: 'store', state: shown(store, String), findings };
+  const findings =
+    'value' in store
+      ? []
+      : [
+          finding('refuse', {
+            sentence: `The store is not reached (${store.unread}).`,
+            ...{ value: 'away', rule: 'must be reachable from every host', remedy },
+          }),
+        ];
+  return { check: 'store', state: 'value' in store ? store.value : 'away', findings };
 };
 
 export const HOST_CHECKS: readonly Check[] = [pythonCheck, diskCheck, shmCheck, portsCheck, clockCheck, storeCheck];

@@ -53,7 +53,7 @@ export interface AscendVersions {
   readonly firmware: Reading<string>;
   readonly cann: Reading<string>;
   /** Left out without settings that say where it lies. */
-  readonly trainer?: Reading<TrainerFiles>;
+  readonly trainer?: TrainerFiles;
 }
 
 /** MindSpeed MM carries no number of its release: what lies there tells it. */

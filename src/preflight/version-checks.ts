@@ -46,17 +46,11 @@ const cann: Check = (versions) =>
     remedy: 'Install the CANN toolkit and kernels of that version.',
   });
 
-const trainer: Check = ({ trainer: read }) => {
-  if (read === undefined) return undefined;
-  const check = 'trainer';
-  const remedy = `Check out branch 2.2.0 of MindSpeed MM, copy "megatron" of Megatron-LM core_v0.12.1 into it, and set "trainerHome" to it.`;
-  if ('unread' in read)
-    return {
-      check,
-      state: 'unknown',
-      findings: [unreadFinding('refuse', "The trainer's folder", read.unread, remedy)],
-    };
-  const { missing, missingOfRelease } = read.value;
+const trainer: Check = ({ trainer: found }) => {
+  if (found === undefined) return undefined;
+  const { missing, missingOfRelease } = found;
+  const remedy =
+    'Check out branch 2.2.0 of MindSpeed MM, copy "megatron" of Megatron-LM core_v0.12.1 into it, and set "trainerHome" to it.';
   const findings: Finding[] = [];
   if (missing.length > 0)
     findings.push(
@@ -74,7 +68,7 @@ const trainer: Check = ({ trainer: read }) => {
         remedy,
       }),
     );
-  return { check, state: findings.length === 0 ? RELEASE : 'not as released', findings };
+  return { check: 'trainer', state: findings.length === 0 ? RELEASE : 'not as released', findings };
 };
 
 export const VERSION_CHECKS: readonly Check[] = [driver, firmware, cann, trainer];

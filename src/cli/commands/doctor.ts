@@ -105,7 +105,7 @@ export function showJudgement(host: string, runtime: string, { isFit, checks }: 
   const warnings = count(findings.length - refusing.length, 'warning');
   const end = isFit
     ? `Fit to train, ${warnings}.`
-    : `Not fit to train: ${count(refusing.length, 'finding')} against it, ${warnings}. To grant it to nobody: anneal hosts cordon HOST --reason ${quote(refusing[0]?.cordon ?? '')}`;
+    : `Not fit to train: ${count(refusing.length, 'finding')} against it, ${warnings}. To grant it to nobody: anneal hosts cordon ${host} --reason ${quote(refusing[0]?.cordon ?? '')}`;
   return [`${host} (${runtime})`, ...lines, end].join('\n');
 }
 

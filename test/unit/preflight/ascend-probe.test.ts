@@ -125,6 +125,6 @@ test('versions: an older folder of CANN, files that are not there or say somethi
     cann: { value: '8.1.RC1' },
     driver: { unread: expect.stringContaining('no line "version=…"') as string },
     firmware: { unread: expect.stringContaining('there is no ') as string },
-    trainer: { value: { missing: ['megatron'], missingOfRelease: ['docs/features/dist-train.md'] } },
+    trainer: { missing: ['megatron'], missingOfRelease: ['docs/features/dist-train.md'] },
   });
 });
