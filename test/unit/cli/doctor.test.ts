@@ -6,7 +6,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { doctor, showJudgement } from '../../../src/cli/commands/doctor.js';
 import { finding } from '../../../src/preflight/finding.js';
-import { judge } from '../../../src/preflight/judge.js';
+import type { judge } from '../../../src/preflight/judge.js';
 import { ascendHost } from '../../fixtures/ascend/tools.js';
 import { scratchFolder } from '../../support/scratch.js';
 
