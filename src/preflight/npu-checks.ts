@@ -16,9 +16,16 @@ const BOARD_64_MB = 65_536;
 export const driverCheck: NpuCheck = ({ table, known }) => {
   const remedy =
     'Look at "dmesg" and at who holds the chips ("fuser -v /dev/davinci*"); in a container see that the devices and the driver are mounted. Else reload the driver or restart the machine.';
-  const state = 'value' in table ? `npu-smi ${table.value.version}` : 'npu-smi does not answer';
+  const state = 'value' in table ? `npu-smi ${table.value.version}` : 'no table of chips';
   const findings =
-    'unread' in table ? [unreadFinding('refuse', "The driver's table of chips", table.unread, remedy)] : [];
+    'value' in table
+      ? []
+      : [
+          finding('refuse', {
+            sentence: `The driver does not tell of its chips (${table.unread}).`,
+            ...{ value: 'unknown', rule: 'must answer "npu-smi info" with code 0 and in a form that is known', remedy },
+          }),
+        ];
   const map =
     'unread' in known && 'value' in table ? [unreadFinding('warn', 'The list of chips', known.unread, remedy)] : [];
   return { check: 'driver', state, findings: [...findings, ...map] };

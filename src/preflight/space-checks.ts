@@ -18,7 +18,10 @@ export const diskCheck: Check = ({ disk, runtime }) => {
   const [least, better] = runtime === 'ascend' ? [SAVE_BYTES, SAVES * SAVE_BYTES] : [CPU_DISK_BYTES, CPU_DISK_BYTES];
   return spaceCheck('disk', 'The disk of the work root', disk, {
     ...{ least, better },
-    why: runtime === 'ascend' ? `${String(SAVES)} saves of InternVL3 8B` : 'logs, data and saves of a small model',
+    why: (isLeast) => {
+      if (runtime === 'cpu') return 'logs, data and saves of a small model';
+      return isLeast ? 'one save of InternVL3 8B' : `${String(SAVES)} saves of InternVL3 8B`;
+    },
     remedy:
       'Free some, or put "workRoot" on a larger disk; what may be deleted is in docs/operations.md, "A disk is full".',
   });
@@ -32,7 +35,7 @@ export const shmCheck: Check = ({ shm, runtime, npus, ascend }) => {
   const least = runtime === 'ascend' ? SHM_BYTES_PER_NPU * (npus ?? ascend?.chips.length ?? 1) : 1;
   return spaceCheck('/dev/shm', '/dev/shm', shm, {
     ...{ least, better: least },
-    why: runtime === 'ascend' ? 'the samples that the data loaders of all NPUs hand over' : 'anything at all',
+    why: () => (runtime === 'ascend' ? 'the samples that the data loaders of all NPUs hand over' : 'anything at all'),
     remedy:
       'Delete what dead processes have left there (torch_*, sem.*) while no trainer runs; in a container give it more: --ipc=host or --shm-size.',
   });
@@ -42,7 +45,12 @@ function spaceCheck(
   check: string,
   name: string,
   read: Reading<Space>,
-  of: { readonly least: number; readonly better: number; readonly why: string; readonly remedy: string },
+  of: {
+    readonly least: number;
+    readonly better: number;
+    readonly why: (isLeast: boolean) => string;
+    readonly remedy: string;
+  },
 ): CheckResult {
   if ('unread' in read)
     return { check, state: 'unknown', findings: [unreadFinding('refuse', name, read.unread, of.remedy)] };
@@ -56,7 +64,7 @@ function spaceCheck(
       finding(isRefused ? 'refuse' : 'warn', {
         sentence: `${name} has ${size(freeBytes)} free.`,
         value: size(freeBytes),
-        rule: `${isRefused ? 'must' : 'should'} have ${size(isRefused ? of.least : of.better)} free for ${of.why}`,
+        rule: `${isRefused ? 'must' : 'should'} have ${size(isRefused ? of.least : of.better)} free for ${of.why(isRefused)}`,
         remedy: of.remedy,
       }),
     ],

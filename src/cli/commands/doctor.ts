@@ -33,9 +33,8 @@ export async function doctor(flags: DoctorFlags): Promise<number> {
   const readings = await probeHost(places);
   if (flags.recordIdle) return recordIdle(readings, places.workRoot);
   const judgement = judge(readings);
-  const host = config?.name ?? 'this machine';
-  if (flags.json) printJson({ host, runtime: readings.runtime, ...judgement });
-  else print(showJudgement(host, readings.runtime, judgement));
+  if (flags.json) printJson({ host: config?.name ?? null, runtime: readings.runtime, ...judgement });
+  else print(showJudgement(config?.name, readings.runtime, judgement));
   return judgement.isFit ? EXIT_CODES.ok.code : EXIT_CODES.failed.code;
 }
 
@@ -97,7 +96,7 @@ async function recordIdle({ ascend }: HostReadings, workRoot: string): Promise<n
 const MARKS = { ok: 'ok', warn: 'warn', refuse: 'REFUSE' } as const;
 const MARK_WIDTH = 6;
 
-export function showJudgement(host: string, runtime: string, { isFit, checks }: Judgement): string {
+export function showJudgement(host: string | undefined, runtime: string, { isFit, checks }: Judgement): string {
   const width = Math.max(...checks.map(({ check }) => check.length));
   const lines = checks.flatMap((one) => showCheck(one, width));
   const findings = checks.flatMap((one) => one.findings);
@@ -105,8 +104,8 @@ export function showJudgement(host: string, runtime: string, { isFit, checks }: 
   const warnings = count(findings.length - refusing.length, 'warning');
   const end = isFit
     ? `Fit to train, ${warnings}.`
-    : `Not fit to train: ${count(refusing.length, 'finding')} against it, ${warnings}. To grant it to nobody: anneal hosts cordon ${host} --reason ${quote(refusing[0]?.cordon ?? '')}`;
-  return [`${host} (${runtime})`, ...lines, end].join('\n');
+    : `Not fit to train: ${count(refusing.length, 'finding')} against it, ${warnings}. To grant it to nobody: anneal hosts cordon ${host ?? 'HOST'} --reason ${quote(refusing[0]?.cordon ?? '')}`;
+  return [`${host ?? 'this machine'} (${runtime})`, ...lines, end].join('\n');
 }
 
 function showCheck(one: CheckResult, width: number): readonly string[] {

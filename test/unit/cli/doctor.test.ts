@@ -32,6 +32,15 @@ test('each check is a line, each finding says what must hold and what to do, and
   ]);
 });
 
+test('without settings nobody knows the name of the host, and it has none to be cordoned by', () => {
+  const checks = [
+    { check: 'link', state: 'DOWN', findings: [finding('refuse', { ...trouble, sentence: 'It is DOWN.' })] },
+  ];
+  const lines = showJudgement(undefined, 'ascend', { isFit: false, checks }).split('\n');
+  expect(lines[0]).toBe('this machine (ascend)');
+  expect(lines.at(-1)).toContain("anneal hosts cordon HOST --reason 'It is DOWN.'");
+});
+
 async function settings(change: object): Promise<string> {
   const folder = await scratchFolder();
   const runtimeBin = join(folder, 'bin');

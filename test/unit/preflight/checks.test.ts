@@ -354,7 +354,7 @@ describe('a driver that does not answer', () => {
   test('refuses the host, once', () => {
     expect(isFit).toBe(false);
     expect(checks.flatMap(({ findings }) => findings.map(({ sentence }) => sentence))).toEqual([
-      'The driver\'s table of chips could not be read (npu-smi: it said "?").',
+      'The driver does not tell of its chips (npu-smi: it said "?").',
     ]);
   });
 
@@ -438,4 +438,12 @@ test('on the CPU runtime there is nothing of NPUs, and less space will do', () =
   );
   expect(judge({ ...readings, disk: free(GB - 1) }).isFit).toBe(false);
   expect(judge({ ...readings, shm: free(0) }).isFit).toBe(false);
+});
+
+test('the rule of a disk names the bound that it misses', () => {
+  const rule = (freeBytes: number) =>
+    judge(host({ disk: free(freeBytes) })).checks.find(({ check }) => check === 'disk')?.findings[0]?.rule;
+  expect(rule(110 * GB)).toBe('must have 111 GB free for one save of InternVL3 8B');
+  expect(rule(111 * GB)).toBe('should have 333 GB free for 3 saves of InternVL3 8B');
+  expect(rule(333 * GB)).toBeUndefined();
 });
