@@ -127,7 +127,7 @@ const clockCheck: Check = ({ clock }) => {
 const storeCheck: Check = ({ store }) => {
   if (store === undefined) return undefined;
   const remedy =
-    'Mount it, or start its server; on S3 look at endpoint, bucket and credentials (docs/operations.md, "A store on S3").';
+    'Mount it, make its folder if the store is new, or start its server; on S3 look at endpoint, bucket and credentials (docs/operations.md, "A store on S3").';
   const findings =
     'value' in store
       ? []
