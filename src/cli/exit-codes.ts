@@ -1,7 +1,10 @@
 /** What the exit code of `anneal` says, in one table: scripts rely on it, so a number never changes its meaning. */
 export const EXIT_CODES = {
   ok: { code: 0, meaning: 'done as asked' },
-  failed: { code: 1, meaning: 'the run failed or was stopped, or the command itself failed' },
+  failed: {
+    code: 1,
+    meaning: 'the run failed or was stopped, the host is not fit to train, or the command itself failed',
+  },
   refused: { code: 2, meaning: 'the command line, or the spec, is refused; nothing was started' },
   noServer: { code: 3, meaning: 'no Temporal server, or no worker behind it, answers' },
   notFound: { code: 4, meaning: 'no such run, host, schedule, model, log or file' },

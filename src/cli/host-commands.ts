@@ -1,4 +1,4 @@
-/** `anneal hosts …`: what can be written; what it does is in commands/hosts.ts. */
+/** `anneal hosts …` and `anneal doctor`: what can be written; what they do is in commands/hosts.ts and commands/doctor.ts. */
 import type { Command } from 'commander';
 import { addCommand, run } from './command.js';
 import { withWhere, type WhereFlags } from './where.js';
@@ -41,4 +41,16 @@ export function addHostCommands(program: Command): void {
   add('uncordon', 'End a cordon or a quarantine.', 'anneal hosts uncordon host-a')
     .argument('<host>', 'its name')
     .action(async (name: string, flags: WhereFlags) => run((await load()).uncordon(name, flags)));
+}
+
+/** Of the host that it is called on; needs no server. */
+export function addDoctor(program: Command): void {
+  const description = 'Look at this host: whether it can train, and what to do about what speaks against it.';
+  addCommand(program, 'doctor', description, 'anneal doctor --config agent.yaml')
+    .option('--config <file>', "the settings of this host's agent; without them only the machine is looked at")
+    .option('--record-idle', 'note what the memory of idle NPUs holds, for later looks')
+    .option('--json', 'as JSON')
+    .action(async (flags: { config?: string; recordIdle?: boolean; json?: boolean }) =>
+      run((await import('./commands/doctor.js')).doctor(flags)),
+    );
 }

@@ -1,7 +1,7 @@
 /** The command `anneal`. Each command's code is loaded only when it is called, so that the first output comes at once. */
 import { Command } from 'commander';
 import { addCommand, run, wholeNumber } from './command.js';
-import { addHostCommands } from './host-commands.js';
+import { addDoctor, addHostCommands } from './host-commands.js';
 import { addModelCommands } from './model-commands.js';
 import { addRunCommands } from './run-commands.js';
 import { addScheduleCommands } from './schedule-commands.js';
@@ -123,6 +123,7 @@ withWhere(
 
 addRunCommands(program);
 addHostCommands(program);
+addDoctor(program);
 
 withWhere(
   command(

@@ -56,7 +56,8 @@ async function canBind(port: number): Promise<boolean> {
   });
 }
 
-async function ephemeralRange(): Promise<PortRange> {
+/** Of outgoing connections. */
+export async function ephemeralRange(): Promise<PortRange> {
   const text = await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').catch(() => '');
   const [from = Number.NaN, to = Number.NaN] = text.trim().split(/\s+/).map(Number);
   return Number.isInteger(from) && Number.isInteger(to) ? { from, to } : { from: 32_768, to: 60_999 };

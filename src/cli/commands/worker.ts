@@ -17,16 +17,22 @@ export async function worker({ config: file }: ConfigFlags): Promise<number> {
 }
 
 export async function agent({ config: file }: ConfigFlags): Promise<number> {
-  const config = await settings(readConfig(AgentConfig, file));
+  const config = await agentSettings(file);
   const { runAgent } = await import('../../workers/agent.js');
+  await runAgent(config, packageVersion());
+  return EXIT_CODES.ok.code;
+}
+
+/** Of an agent, with absolute paths. */
+export async function agentSettings(file: string): Promise<AgentConfig> {
+  const config = await settings(readConfig(AgentConfig, file));
   const at = (path: string): string => resolve(dirname(file), path);
   const paths = {
     workRoot: at(config.workRoot),
     runtimeBin: at(config.runtimeBin),
     trainerHome: at(config.trainerHome),
   };
-  await runAgent({ ...config, ...paths, store: inFolderOf(file, config.store) }, packageVersion());
-  return EXIT_CODES.ok.code;
+  return { ...config, ...paths, store: inFolderOf(file, config.store) };
 }
 
 /** Relative paths in a settings file are relative to it, not to whoever starts the process. */

@@ -1,0 +1,104 @@
+/** Asks the tools of an Ascend host, one call after the other, and reads its version files. Nothing here changes the host. */
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as port from './hccn-tool.js';
+import type { AscendReadings, AscendVersions, ChipReadings, TrainerFiles } from './host-readings.js';
+import { readChipMap, readDoubleBitErrors, readHealthDetail, readProcessMemory } from './npu-smi-fields.js';
+import { readNpuTable, type NpuChip, type NpuProcess, type NpuTable } from './npu-smi-table.js';
+import { type AscendPlaces, type ProbeLimits, VendorTools } from './vendor-tools.js';
+import { quote, type Reading, reading, Unreadable } from './reading.js';
+
+/** A healthy npu-smi answers within a second or two; one that hangs answers never. */
+export const PROBE_LIMITS: ProbeLimits = { limitMs: 10_000, waitMs: 30_000 };
+
+export async function probeAscend(
+  places: AscendPlaces,
+  limits: ProbeLimits = PROBE_LIMITS,
+): Promise<Omit<AscendReadings, 'baseline'>> {
+  const tools = new VendorTools(places, limits);
+  const table = await tools.npuSmi(['info'], readNpuTable, { mustEndWith0: true });
+  const known = await tools.npuSmi(['info', '-m'], readChipMap);
+  const processes = 'unread' in table ? table : await processesOf(table.value, tools);
+  const chips: ChipReadings[] = [];
+  for (const chip of 'unread' in table ? [] : table.value.chips) chips.push(await chipReadings(chip, tools));
+  return { table, known, processes, chips, versions: await versionsOf(places) };
+}
+
+/** What the table does not tell of an NPU, `-t proc-mem` does. */
+async function processesOf(table: NpuTable, tools: VendorTools): Promise<Reading<readonly NpuProcess[]>> {
+  const told = 'value' in table.processes ? table.processes.value : { processes: [], idleNpus: [] };
+  const toldNpus = new Set([...told.idleNpus, ...told.processes.map(({ npu }) => npu)]);
+  const found = [...told.processes];
+  for (const npu of new Set(table.chips.map((chip) => chip.npu))) {
+    if (toldNpus.has(npu)) continue;
+    const more = await tools.npuSmi(['info', '-t', 'proc-mem', '-i', String(npu)], (text) =>
+      readProcessMemory(npu, text),
+    );
+    if ('unread' in more) return more;
+    found.push(...more.value);
+  }
+  return { value: found };
+}
+
+async function chipReadings(chip: NpuChip, tools: VendorTools): Promise<ChipReadings> {
+  const of = ['-i', String(chip.npu), '-c', String(chip.chip)];
+  const ask = <T>(what: string, read: (text: string) => Reading<T>): Promise<Reading<T>> =>
+    tools.hccnTool(['-i', String(chip.physicalId), what, '-g'], read);
+  const link = await ask('-link', port.readLink);
+  return {
+    chip,
+    ...(chip.health === 'OK' ? {} : { detail: await tools.npuSmi(['info', '-t', 'health', ...of], readHealthDetail) }),
+    doubleBitErrors: await tools.npuSmi(['info', '-t', 'ecc', ...of], readDoubleBitErrors),
+    link,
+    ...('value' in link && link.value === 'DOWN' ? { light: await ask('-optical', port.readLight) } : {}),
+    netHealth: await ask('-net_health', port.readNetHealth),
+    address: await ask('-ip', port.readAddress),
+    tls: await ask('-tls', port.readTlsSwitch),
+    fec: await ask('-fec', port.readFec),
+    lossesOfDay: await ask('-link_stat', port.readLinkLosses),
+  };
+}
+
+async function versionsOf({ ascendHome, trainerHome }: AscendPlaces): Promise<AscendVersions> {
+  // Newer releases first: an update may leave the older folder behind.
+  const toolkits = ['cann', 'ascend-toolkit/latest'].flatMap((folder) =>
+    ['aarch64-linux', 'x86_64-linux'].map((arch) => join(ascendHome, folder, arch, 'ascend_toolkit_install.info')),
+  );
+  return {
+    driver: await versionIn([join(ascendHome, 'driver/version.info')]),
+    firmware: await versionIn([join(ascendHome, 'firmware/version.info')]),
+    cann: await versionIn(toolkits),
+    ...(trainerHome === undefined ? {} : { trainer: await trainerFiles(trainerHome) }),
+  };
+}
+
+async function versionIn(files: readonly string[]): Promise<Reading<string>> {
+  for (const file of files) {
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text === undefined) continue;
+    return reading(file, () => {
+      const version = /^version\s*=\s*(\S+)\s*$/im.exec(text)?.[1];
+      if (version === undefined) throw new Unreadable(`no line "version=…"; it says ${quote(text.trim())}`);
+      return version;
+    });
+  }
+  return { unread: `there is no ${files.join(', no ')}` };
+}
+
+const CALLED = ['pretrain_vlm.py', 'pretrain_internvl.py', 'mindspeed_mm/tools/tools.json', 'megatron'];
+/** The examples of InternVL3 went after it, Dist-train came before it and went with the next one. */
+const OF_RELEASE = ['examples/internvl3', 'docs/features/dist-train.md'];
+
+async function trainerFiles(trainerHome: string): Promise<TrainerFiles> {
+  return { missing: await missingIn(trainerHome, CALLED), missingOfRelease: await missingIn(trainerHome, OF_RELEASE) };
+}
+
+export async function missingIn(folder: string, names: readonly string[]): Promise<readonly string[]> {
+  const isThere = (name: string): Promise<boolean> =>
+    access(join(folder, name)).then(
+      () => true,
+      () => false,
+    );
+  const there = await Promise.all(names.map(isThere));
+  return names.filter((_, index) => !there[index]);
+}

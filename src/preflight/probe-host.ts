@@ -1,0 +1,55 @@
+/** Looks at one host: all readings that the checks judge. It changes nothing there. */
+import { join } from 'node:path';
+import type { StoreSettings } from '../storage/store-settings.js';
+import { missingIn, probeAscend } from './ascend-probe.js';
+import { readBaseline } from './baseline.js';
+import { ASCEND_PACKAGES, PACKAGES, PROGRAMS } from './host-checks.js';
+import { lookWithPython, portReadings, reachStore, spaceAt } from './host-probe.js';
+import type { AscendReadings, HostReadings } from './host-readings.js';
+import type { AscendPlaces, ProbeLimits } from './vendor-tools.js';
+
+export interface HostPlaces {
+  readonly runtime: HostReadings['runtime'];
+  readonly npus?: number | undefined;
+  readonly workRoot: string;
+  /** Undefined: nobody says which Python is meant. */
+  readonly runtimeBin?: string | undefined;
+  readonly store?: StoreSettings | undefined;
+  /** Left out where no NPU is to be looked at. */
+  readonly ascend?: AscendPlaces | undefined;
+}
+
+/** Of the system, for the clock alone. */
+const ANY_PYTHON = 'python3';
+
+export async function probeHost(places: HostPlaces, limits?: ProbeLimits): Promise<HostReadings> {
+  const { runtime, npus, workRoot, runtimeBin, store } = places;
+  const packages = runtime === 'ascend' ? ASCEND_PACKAGES : PACKAGES;
+  const [ascend, look, disk, shm, ports, reached] = await Promise.all([
+    places.ascend === undefined ? undefined : withBaseline(places.ascend, workRoot, limits),
+    lookWithPython(runtimeBin === undefined ? ANY_PYTHON : join(runtimeBin, 'python'), packages),
+    spaceAt(workRoot),
+    spaceAt('/dev/shm'),
+    portReadings(),
+    store === undefined ? undefined : reachStore(store),
+  ]);
+  // A runtime that is not there says nothing of the clock.
+  const { clock } = 'unread' in look.python && runtimeBin !== undefined ? await lookWithPython(ANY_PYTHON, []) : look;
+  return {
+    ...{ runtime, npus, disk, shm, ports, clock },
+    ...(ascend === undefined ? {} : { ascend }),
+    ...(runtimeBin === undefined ? {} : { python: look.python }),
+    missingPrograms: runtimeBin === undefined ? [] : await missingIn(runtimeBin, PROGRAMS),
+    ...(reached === undefined ? {} : { store: reached }),
+  };
+}
+
+async function withBaseline(
+  places: AscendPlaces,
+  workRoot: string,
+  limits: ProbeLimits | undefined,
+): Promise<AscendReadings> {
+  const readings = await probeAscend(places, limits);
+  const baseline = await readBaseline(workRoot);
+  return { ...readings, ...(baseline === undefined ? {} : { baseline }) };
+}
