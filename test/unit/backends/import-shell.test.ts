@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { readScript } from '../../../src/backends/mindspeed/import/script.js';
-import { calculate } from '../../../src/backends/mindspeed/import/shell-values.js';
+import { calculate } from '../../../src/backends/mindspeed/import/calculate.js';
 
 /** The arguments that the reader says `torchrun` gets. */
 function argumentsOf(script: string): { text: string; unknown: boolean }[] {

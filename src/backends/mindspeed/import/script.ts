@@ -1,6 +1,7 @@
 /** Goes through a script as bash would, without running any of it: variables, exports, and the one line that starts the training. */
 import { plainText, readStatements, type Statement, type Word } from './shell-lexer.js';
 import { openBlocks, startsBlock } from './shell-blocks.js';
+import { assignedName, isSetter, launchArguments, programOf, withoutName } from './shell-words.js';
 import { type Field, type Variable, Variables } from './shell-values.js';
 
 export interface Assignment {
@@ -34,7 +35,6 @@ export interface Script {
   readonly launches: readonly Launch[];
 }
 
-const ASSIGNMENT = /^([A-Za-z_]\w*)(\+?)=/;
 /** They look after the script's own files and its screen. */
 const HARMLESS = [
   'echo',
@@ -118,28 +118,16 @@ class Reader {
       return;
     }
     const launch = launchArguments(command);
-    if (launch !== undefined) {
-      this.#assign(first, assigned, true);
-      this.#launches.push({ line: first.line, fields: this.#variables.fields(launch) });
-      if (pipeline.length > 1)
-        this.#remark([...pipeline.slice(1)], 'dropped', 'What the trainer prints is kept in the store: anneal logs.');
+    if (launch === undefined) {
+      const { verdict, why } = judge(name, pipeline, command);
+      if (verdict === 'dropped') this.#remark(pipeline, verdict, why);
+      else this.#leaveOut(pipeline, why);
       return;
     }
-    if (name === 'source' || name === '.') {
-      /set_env\.sh$/.test(plainText(command[1]) ?? '')
-        ? this.#remark(
-            pipeline,
-            'dropped',
-            "CANN's environment belongs to the service of the host's agent: see infra/ascend.",
-          )
-        : this.#leaveOut(pipeline, 'Another file, and what it sets is not known here.');
-      return;
-    }
-    if (pipeline.every(({ words: [program] }) => HARMLESS.includes(plainText(program) ?? ''))) {
-      this.#remark(pipeline, 'dropped', "For the script's own screen, logs and files; Anneal has its own.");
-      return;
-    }
-    this.#leaveOut(pipeline, 'A command that this reader does not know; it was not run.');
+    // Bash expands the arguments before it sets what stands before the command.
+    this.#launches.push({ line: first.line, fields: this.#variables.fields(launch) });
+    this.#assign(first, assigned, true);
+    this.#remark(pipeline.slice(1), 'dropped', 'What the trainer prints is kept in the store: anneal logs.');
   }
 
   #export(statement: Statement, words: readonly Word[]): void {
@@ -196,35 +184,17 @@ class Reader {
   }
 }
 
-/** `read NAME`, `unset NAME`, `declare NAME=…`: their operands are names. */
-function isSetter(words: readonly Word[]): boolean {
-  return ['read', 'unset', 'declare', 'typeset', 'local', 'readonly', 'let', 'mapfile', 'readarray'].includes(
-    plainText(words[0]) ?? '',
-  );
-}
-
-function assignedName(word: Word): { name: string; append: boolean } | undefined {
-  const [first] = word.parts;
-  const match = first?.kind === 'text' && !first.quoted ? ASSIGNMENT.exec(first.text) : null;
-  return match === null ? undefined : { name: match[1] ?? '', append: match[2] === '+' };
-}
-
-function withoutName(word: Word): Word {
-  const [first, ...rest] = word.parts;
-  if (first?.kind !== 'text') return word;
-  return { ...word, parts: [{ ...first, text: first.text.replace(ASSIGNMENT, ''), quoted: true }, ...rest] };
-}
-
-function programOf(words: readonly Word[]): string {
-  return (plainText(words[0]) ?? '').replace(/^.*\//, '');
-}
-
-/** What follows `torchrun` or `python -m torch.distributed.run`; undefined for any other command. */
-function launchArguments(words: readonly Word[]): readonly Word[] | undefined {
-  const name = programOf(words);
-  if (name === 'nohup' || name === 'exec') return launchArguments(words.slice(1));
-  if (name === 'torchrun') return words.slice(1);
-  const module = plainText(words[1]) === '-m' ? (plainText(words[2]) ?? '') : '';
-  const isModule = /^torch\.distributed\.(run|launch)$/.test(module);
-  return /^python[\d.]*$/.test(name) && isModule ? words.slice(3) : undefined;
+/** What a line is worth that neither sets a variable nor starts the training. */
+function judge(
+  name: string,
+  pipeline: readonly Statement[],
+  command: readonly Word[],
+): Pick<Remark, 'verdict' | 'why'> {
+  if (name === 'source' || name === '.')
+    return /set_env\.sh$/.test(plainText(command[1]) ?? '')
+      ? { verdict: 'dropped', why: "CANN's environment belongs to the service of the host's agent: see infra/ascend." }
+      : { verdict: 'not understood', why: 'Another file, and what it sets is not known here.' };
+  return pipeline.every(({ words: [program] }) => HARMLESS.includes(plainText(program) ?? ''))
+    ? { verdict: 'dropped', why: "For the script's own screen, logs and files; Anneal has its own." }
+    : { verdict: 'not understood', why: 'A command that this reader does not know; it was not run.' };
 }
