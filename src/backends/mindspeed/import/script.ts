@@ -192,7 +192,10 @@ function judge(
 ): Pick<Remark, 'verdict' | 'why'> {
   if (name === 'source' || name === '.')
     return /set_env\.sh$/.test(plainText(command[1]) ?? '')
-      ? { verdict: 'dropped', why: "CANN's environment belongs to the service of the host's agent: see infra/ascend." }
+      ? {
+          verdict: 'dropped',
+          why: "CANN's environment comes with the programs in runtimeBin of the agent: see infra/ascend.",
+        }
       : { verdict: 'not understood', why: 'Another file, and what it sets is not known here.' };
   return pipeline.every(({ words: [program] }) => HARMLESS.includes(plainText(program) ?? ''))
     ? { verdict: 'dropped', why: "For the script's own screen, logs and files; Anneal has its own." }
