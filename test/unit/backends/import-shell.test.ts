@@ -1,8 +1,10 @@
 /** The reader of shell scripts: words and values as bash makes them, and what it does not understand never has a value. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readScript } from '../../../src/backends/mindspeed/import/script.js';
+import { LexError } from '../../../src/backends/mindspeed/import/shell-text.js';
 import { calculate } from '../../../src/backends/mindspeed/import/calculate.js';
 
 /** The arguments that the reader says `torchrun` gets. */
@@ -134,6 +136,100 @@ describe('a script that ends too early', () => {
   ])('%j is refused with its line', (script, message, line) => {
     expect(() => readScript(script, new Map())).toThrow(
       expect.objectContaining({ message: expect.stringContaining(message) as unknown, line }) as Error,
+    );
+  });
+});
+
+describe('any text', () => {
+  const pieces = fc.constantFrom(
+    ...[
+      'A=',
+      'A',
+      '$A',
+      '${A}',
+      '${',
+      '}',
+      '$(',
+      '$((',
+      '))',
+      ')',
+      '(',
+      '`',
+      '"',
+      "'",
+      '\\',
+      '\n',
+      '\\\n',
+      ' ',
+      '\t',
+      '\r',
+      '\u00a0',
+      '#',
+      ';',
+      '&&',
+    ],
+    ...[
+      '||',
+      '|',
+      '&',
+      '<<E',
+      '<',
+      '>',
+      '2>&1',
+      '<(',
+      'E',
+      'if ',
+      'then',
+      'fi',
+      'case ',
+      'esac',
+      'for',
+      'do',
+      'done',
+      '{',
+      'torchrun ',
+      'export ',
+      '+',
+      '1',
+    ],
+  );
+
+  test('is read to its end or refused with a line that it has; the reader never fails and never hangs', () => {
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 40 }), (parts) => {
+        const script = parts.join('');
+        try {
+          readScript(script, new Map());
+        } catch (error) {
+          expect(error).toBeInstanceOf(LexError);
+          expect((error as LexError).line).toBeLessThanOrEqual(script.split('\n').length);
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('plain words, however they are quoted and split, are those of bash', () => {
+    const word = fc.constantFrom(
+      'a',
+      '"b c"',
+      "'d e'",
+      '$A',
+      '"$A"',
+      '${B}',
+      '"${B} x"',
+      'f\\ g',
+      '$((N+1))',
+      'h"i"\'j\'',
+      '\\\n',
+      '""',
+    );
+    fc.assert(
+      fc.property(fc.array(word, { maxLength: 8 }), (words) => {
+        const script = `A='x y'\nB="\n  p \\\n  q\n"\nN=4\ntorchrun ${words.join(' ')} end`;
+        expect(argumentsOf(script).map(({ text }) => text)).toEqual(argumentsByBash(script));
+      }),
+      { numRuns: 60 },
     );
   });
 });

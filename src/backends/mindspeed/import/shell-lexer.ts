@@ -84,7 +84,7 @@ function readWord(text: ShellText): Word {
   const bracket = text.match(/[()]/y);
   if (bracket !== undefined) return { line, parts: [{ kind: 'text', text: bracket, line, quoted: false }] };
   const parts: Part[] = [];
-  while (!text.ended && !/[\s;&|<>()]/.test(text.peek())) readPiece(text, parts);
+  while (!text.ended && !/[ \t\n;&|<>()]/.test(text.peek())) readPiece(text, parts);
   const [first] = parts;
   const isName = parts.length === 1 && first?.kind === 'text' && /^[A-Za-z_]\w*\+?=$/.test(first.text);
   return isName && text.peek() === '(' ? { line, parts, list: readList(text) } : { line, parts };
@@ -107,11 +107,12 @@ function readList(text: ShellText): readonly Word[] {
 /** One quoted or unquoted piece of a word. Pieces of several lines are cut at the line ends, so that each knows its own. */
 function readPiece(text: ShellText, parts: Part[]): void {
   const { line } = text;
-  const literal = text.match(/[^\s;&|<>()'"`\\$]+/y);
+  const literal = text.match(/[^ \t\n;&|<>()'"`\\$]+/y);
   if (literal !== undefined) {
     parts.push({ kind: 'text', text: literal, line, quoted: false });
   } else if (text.match(/\\\n/y) === undefined) {
-    const escaped = text.match(/\\[^\n]/y);
+    // A backslash that ends the script stands for itself.
+    const escaped = text.match(/\\(?:[^\n]|$)/y);
     if (escaped !== undefined) parts.push({ kind: 'text', text: escaped.slice(1), line, quoted: true });
     else if (text.peek() === "'") addLines(parts, text.until("'"), line);
     else if (text.peek() === '"') readDoubleQuotes(text, parts);
