@@ -1,8 +1,8 @@
 /** The command `anneal`. Each command's code is loaded only when it is called, so that the first output comes at once. */
 import { Command } from 'commander';
 import { addCommand, run, wholeNumber } from './command.js';
-import type { ImportFlags } from './commands/import.js';
 import { addHostCommands } from './host-commands.js';
+import { addImportCommand } from './import-command.js';
 import { addModelCommands } from './model-commands.js';
 import { addRunCommands } from './run-commands.js';
 import { addScheduleCommands } from './schedule-commands.js';
@@ -65,21 +65,6 @@ withWhere(command('plan', 'Show what a run of a spec would do, and start nothing
   .option('--json', 'the whole plan as JSON')
   .action(async (file: string, flags: Read) => run((await import('./commands/plan.js')).plan(file, flags)));
 
-command(
-  'import',
-  'Make a spec of a fine-tune script for MindSpeed MM, and tell what became of each line. Nothing of it is run.',
-  'anneal import examples/internvl3/finetune_internvl3_8B.sh --hostfile hosts.txt -o run.yaml',
-)
-  .argument('<script>', 'the script')
-  .option('--model <file>', 'model.json (default: what --mm-model names, from this folder)')
-  .option('--data <file>', 'data.json (default: what --mm-data names, from this folder)')
-  .option('--hostfile <file>', 'the list of hosts, one address a line, for a script that counts them by a command')
-  .option('-o, --output <file>', 'where the spec is written (default: standard output)')
-  .option('--json', 'spec, account and data list as JSON')
-  .action(async (file: string, flags: ImportFlags) =>
-    run((await import('./commands/import.js')).importFile(file, flags)),
-  );
-
 withWhere(command('submit', 'Start a run of a spec.', 'anneal submit examples/laptop.yaml --key digits-1 --watch'))
   .argument('<file>', 'the spec')
   .option('--key <id>', 'the id of the run; the same key twice is the same run')
@@ -137,6 +122,7 @@ withWhere(
     run((await import('./commands/metrics.js')).metrics(runId, flags)),
   );
 
+addImportCommand(program);
 addRunCommands(program);
 addHostCommands(program);
 

@@ -182,6 +182,17 @@ describe('other scripts', () => {
     expect(noted(imported, 'export HCCL_BUFFSIZE')[0]?.verdict).toBe('not carried');
   });
 
+  test.each([
+    ['behind a switch', '--swiglu \\', '--swiglu $EXTRA_ARGS \\', '--swiglu'],
+    ['behind a value', '--num-workers 4 \\', '--num-workers 4 $EXTRA_ARGS \\', '--num-workers 4'],
+  ])('arguments that nobody knows, %s, are listed and hide nothing', (_, from, to, flag) => {
+    const imported = accepted(sh([from, to]));
+    expect(noted(imported, '$EXTRA_ARGS')).toEqual([
+      { line: lineOf(from), verdict: 'not understood', note: expect.stringContaining('May hold any flags') as unknown },
+    ]);
+    expect(noted(imported, flag)[0]?.verdict).toBe('same');
+  });
+
   test('a flag left out means what Megatron takes then, not the default of the spec', () => {
     const imported = accepted(sh(['    --weight-decay 0.05 \\\n', '']));
     expect(imported.document['training']).toMatchObject({ weightDecay: 0.01 });

@@ -20,6 +20,10 @@ export interface Command {
   readonly stray: readonly Field[];
 }
 
+/** Flags of the published scripts that take no value: what stands behind one is none, and may hold flags of its own. */
+const TRAINER_SWITCH =
+  /^--(no-|use-|overlap-|exit-on-|exit-signal-|swiglu$|bf16$|fp16$|variable-seq-lengths$|dist-train$|finetune$|unaligned-linear$|sequence-parallel$|trust-remote-code$)/;
+
 /** torchrun's options that take no value. */
 const SWITCHES = ['--standalone', '--no-python', '--run-path', '--use-env'];
 
@@ -43,9 +47,14 @@ export function readCommand({ line, fields }: Launch): Command {
       const { name, value } = nameAndValue(field);
       trainer.push(flagOf(name, field, value === undefined ? [] : [value]));
     } else {
-      const last = trainer.pop();
-      if (last === undefined) stray.push(field);
-      else trainer.push({ ...last, values: [...last.values, field], fields: [...last.fields, field] });
+      const last = trainer.at(-1);
+      // What is unknown behind a value is no second one.
+      const takesIt =
+        last !== undefined &&
+        !TRAINER_SWITCH.test(last.name) &&
+        (field.unknown === undefined || last.values.length === 0);
+      if (takesIt) trainer.splice(-1, 1, { ...last, values: [...last.values, field], fields: [...last.fields, field] });
+      else stray.push(field);
     }
   }
   return { line, entry, launcher, trainer, stray };
