@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addCommand, run, wholeNumber } from './command.js';
 import { addDoctor, addHostCommands } from './host-commands.js';
+import { addImportCommand } from './import-command.js';
 import { addModelCommands } from './model-commands.js';
 import { addRunCommands } from './run-commands.js';
 import { addScheduleCommands } from './schedule-commands.js';
@@ -121,6 +122,7 @@ withWhere(
     run((await import('./commands/metrics.js')).metrics(runId, flags)),
   );
 
+addImportCommand(program);
 addRunCommands(program);
 addHostCommands(program);
 addDoctor(program);

@@ -1,0 +1,112 @@
+/** data.json → the sources of model and data. A spec names one folder, so its list of files becomes a meta JSON for that folder. */
+import { dirname, relative, resolve } from 'node:path';
+import { parse } from 'node:path/posix';
+import { pathToFileURL } from 'node:url';
+import { valueAt } from '../../../spec/json-schema.js';
+import type { Draft } from './draft.js';
+
+/** To be put into the data folder, where `data.meta` looks for it. */
+export interface MetaFile {
+  readonly path: string;
+  readonly content: Readonly<Record<string, unknown>>;
+}
+
+const META = 'anneal-import.json';
+
+/** Relative paths are the script's own: from the folder in which it is started. */
+export function carryData(
+  draft: Draft,
+  data: unknown,
+  { file, cwd }: { file: string; cwd: string },
+): MetaFile | undefined {
+  const tokenizer = 'dataset_param.tokenizer_config.from_pretrained';
+  const model = valueAt(data, tokenizer.split('.'));
+  if (typeof model === 'string')
+    draft.carry(['model', 'source', 'uri'], pathToFileURL(resolve(cwd, model)).href, { file, what: tokenizer });
+  else
+    draft.refuse(
+      { file, what: tokenizer },
+      model,
+      "must be the folder of the publisher's model: its weights are converted and its tokenizer is read there",
+      'Add it.',
+    );
+  return carryRows(draft, data, { file, cwd });
+}
+
+interface Rows {
+  readonly annotation: string;
+  readonly images: string;
+  readonly repeat: unknown;
+}
+
+function carryRows(draft: Draft, data: unknown, { file, cwd }: { file: string; cwd: string }): MetaFile | undefined {
+  const what = 'dataset_param.basic_parameters';
+  const given = valueAt(data, what.split('.'));
+  const sets = (Array.isArray(given) ? given : [given]).map((one: unknown): Rows | undefined => {
+    const [annotation, images] = [valueAt(one, ['data_path']), valueAt(one, ['data_folder'])];
+    if (typeof annotation !== 'string' || typeof images !== 'string') return undefined;
+    return {
+      annotation: resolve(cwd, annotation),
+      images: resolve(cwd, images),
+      repeat: valueAt(one, ['repeat_time']) ?? 1,
+    };
+  });
+  const known = sets.filter((one) => one !== undefined);
+  if (known.length === 0 || known.length < sets.length) {
+    draft.refuse({ file, what }, given, 'must name data_path and data_folder of each set of rows', 'Add them.');
+    return undefined;
+  }
+  const foreign = known.find(({ annotation }) => !/\.jsonl?$/.test(annotation));
+  if (foreign !== undefined) {
+    draft.refuse(
+      { file, what },
+      foreign.annotation,
+      'must end in .jsonl or .json',
+      'Write the rows as one JSON object a line.',
+    );
+    return undefined;
+  }
+  const root = commonFolder(known.flatMap(({ annotation, images }) => [dirname(annotation), images]));
+  if (root === '/') {
+    draft.refuse(
+      { file, what },
+      known.map(({ annotation }) => annotation),
+      'must lie below one folder, since a spec names one and all of it is fetched',
+      'Move annotations and images below one folder.',
+    );
+    return undefined;
+  }
+  const content = metaOf(root, known);
+  draft.carry(['data', 'source', 'uri'], pathToFileURL(root).href, { file, what });
+  draft.add(
+    ['data', 'meta'],
+    META,
+    `Names the same rows as ${what}. It must be put into ${root}, all of which is fetched.`,
+  );
+  return { path: resolve(root, META), content };
+}
+
+function metaOf(root: string, sets: readonly Rows[]): Readonly<Record<string, unknown>> {
+  const content: Record<string, unknown> = {};
+  for (const { annotation, images, repeat } of sets) {
+    const stem = parse(annotation).name;
+    let name = stem;
+    for (let copy = 2; Object.hasOwn(content, name); copy += 1) name = `${stem}-${String(copy)}`;
+    content[name] = {
+      root: relative(root, images) || '.',
+      annotation: relative(root, annotation),
+      repeat_time: repeat,
+    };
+  }
+  return content;
+}
+
+function commonFolder(folders: readonly string[]): string {
+  const [first = '/', ...others] = folders;
+  return others.reduce((common, folder) => {
+    const steps = common.split('/');
+    const other = folder.split('/');
+    const different = steps.findIndex((step, index) => step !== other[index]);
+    return (different < 0 ? steps : steps.slice(0, different)).join('/') || '/';
+  }, first);
+}

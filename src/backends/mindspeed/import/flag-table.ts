@@ -1,0 +1,93 @@
+/** What becomes of each flag of the published scripts; a flag that is not here is compared with the command of the plan. */
+
+export interface Carried {
+  readonly path: readonly string[];
+  readonly kind: 'number' | 'text';
+  /** What Megatron takes when the script leaves the flag out, where the spec's own default is not the same by definition. */
+  readonly megatronDefault?: number | string;
+}
+
+/** torchrun's, by their spelling with dashes. */
+export const CARRIED_LAUNCHER_FLAGS: Readonly<Record<string, Carried>> = {
+  '--nnodes': { path: ['layout', 'hosts'], kind: 'number' },
+  '--nproc-per-node': { path: ['layout', 'npusPerHost'], kind: 'number' },
+};
+
+export const CARRIED_FLAGS: Readonly<Record<string, Carried>> = {
+  '--micro-batch-size': { path: ['training', 'microBatchSize'], kind: 'number' },
+  '--global-batch-size': { path: ['training', 'globalBatchSize'], kind: 'number' },
+  '--seq-length': { path: ['training', 'sequenceLength'], kind: 'number' },
+  '--train-iters': { path: ['training', 'iterations'], kind: 'number' },
+  '--lr': { path: ['training', 'learningRate'], kind: 'number' },
+  '--min-lr': { path: ['training', 'minimumLearningRate'], kind: 'number', megatronDefault: 0 },
+  '--lr-decay-style': { path: ['training', 'learningRateDecay'], kind: 'text', megatronDefault: 'linear' },
+  '--lr-warmup-iters': { path: ['training', 'warmupIterations'], kind: 'number', megatronDefault: 0 },
+  '--weight-decay': { path: ['training', 'weightDecay'], kind: 'number', megatronDefault: 0.01 },
+  '--clip-grad': { path: ['training', 'clipGradient'], kind: 'number', megatronDefault: 1 },
+  '--adam-beta1': { path: ['training', 'adamBeta1'], kind: 'number', megatronDefault: 0.9 },
+  '--adam-beta2': { path: ['training', 'adamBeta2'], kind: 'number', megatronDefault: 0.999 },
+  '--seed': { path: ['training', 'seed'], kind: 'number', megatronDefault: 1234 },
+  '--save-interval': { path: ['checkpoint', 'everyIterations'], kind: 'number' },
+};
+
+/** Without Dist-train only; with it, each tower has sizes of its own. */
+export const CARRIED_PARALLEL_FLAGS: Readonly<Record<string, Carried>> = {
+  '--tensor-model-parallel-size': { path: ['layout', 'tensorParallel'], kind: 'number', megatronDefault: 1 },
+  '--context-parallel-size': { path: ['layout', 'contextParallel'], kind: 'number', megatronDefault: 1 },
+};
+
+const resume =
+  'Published to save disk; without the optimizer a restart begins the learning rate and the moments of Adam anew, so Anneal saves and loads all.';
+const newGang = 'Known only when the run has hosts, and new for every generation: set at launch.';
+const ownRestart = 'Anneal itself starts the whole gang again from the last commit.';
+
+/** Left out on purpose. */
+export const DROPPED_FLAGS: Readonly<Record<string, string>> = {
+  '--node-rank': newGang,
+  '--master-addr': newGang,
+  '--master-port': newGang,
+  '--rdzv-id': newGang,
+  '--rdzv-backend': newGang,
+  '--rdzv-endpoint': newGang,
+  '--rdzv-conf': newGang,
+  '--max-restarts': ownRestart,
+  '--monitor-interval': ownRestart,
+  '--no-load-optim': resume,
+  '--no-load-rng': resume,
+  '--no-save-optim': resume,
+  '--no-save-rng': resume,
+  '--ckpt-step':
+    'It takes weights and optimizer from two iterations; Anneal gives the trainer a load folder that names the right one.',
+  '--finetune': 'A converted model begins at iteration 0 by itself, and a restart must not.',
+  '--mm-data': 'Written anew for every host; what differs from your file is listed under its name.',
+  '--mm-model': 'Written anew for every run; what differs from your file is listed under its name.',
+  '--mm-tool': 'Found below trainerHome of the agent.',
+  '--load':
+    "Anneal converts the publisher's weights itself, once for each layout; an existing Megatron folder is no start yet.",
+  '--save': 'Each generation has a save folder of its own; commits are shipped to the store.',
+};
+
+/** With these the training would be another one, so a spec without them would lie. */
+export const REFUSED_FLAGS: Readonly<Record<string, readonly [rule: string, remedy: string]>> = {
+  ...Object.fromEntries(
+    ['--lora-r', '--lora-alpha', '--lora-target-modules', '--load-base-model'].map((name) => [
+      name,
+      [
+        'must be left out: a spec cannot ask for LoRA yet, and without it all weights would be trained',
+        'Keep this script for LoRA, or remove the flag to tune the whole model.',
+      ] as const,
+    ]),
+  ),
+  '--virtual-pipeline-model-parallel-size': [
+    'must be left out: a spec has one list of layers for each tower, so no virtual stages',
+    'Remove it, and make both pipeline_num_layers of model.json one list with one number for each stage.',
+  ],
+  '--num-layers-per-virtual-pipeline-stage': [
+    'must be left out: MindSpeed MM 2.2.0 itself raises on it',
+    'Remove it, and make both pipeline_num_layers of model.json one list with one number for each stage.',
+  ],
+  '--hetero-parallel': [
+    'must be left out: a spec gives both towers one tensor parallel size, except with distTrain',
+    'Remove it, or use Dist-train.',
+  ],
+};

@@ -1,0 +1,94 @@
+/** The script's command line → fields of a spec; each flag is told of once. */
+import type { Draft } from './draft.js';
+import {
+  CARRIED_FLAGS,
+  CARRIED_LAUNCHER_FLAGS,
+  CARRIED_PARALLEL_FLAGS,
+  type Carried,
+  DROPPED_FLAGS,
+  REFUSED_FLAGS,
+} from './flag-table.js';
+import { type Command, type Flag, launcherName } from './launch.js';
+
+const STAGES = '--pipeline-model-parallel-size';
+
+/** Carries what a spec has a field for; the flags that are left are compared with the plan later. */
+export function carryFlags(draft: Draft, command: Command, distTrain: boolean): readonly Flag[] {
+  const table = distTrain ? CARRIED_FLAGS : { ...CARRIED_FLAGS, ...CARRIED_PARALLEL_FLAGS };
+  const launcher = lastOfEach(draft, command.launcher, launcherName);
+  const trainer = lastOfEach(draft, command.trainer, (name) => name);
+  for (const [name, carried] of Object.entries(CARRIED_LAUNCHER_FLAGS))
+    carryOne(draft, name, carried, launcher.get(name));
+  for (const [name, carried] of Object.entries(table)) carryOne(draft, name, carried, trainer.get(name));
+  const rest: Flag[] = [];
+  for (const [name, flag] of [...launcher, ...trainer]) {
+    if (name in table || name in CARRIED_LAUNCHER_FLAGS) continue;
+    const refused = REFUSED_FLAGS[name];
+    const dropped = DROPPED_FLAGS[name];
+    if (refused !== undefined) draft.refuse({ what: name, line: flag.line }, valueOf(flag) || true, ...refused);
+    else if (dropped !== undefined)
+      draft.tell({ line: flag.line, what: showFlag(flag), verdict: 'dropped', note: dropped });
+    else if (distTrain && (name in CARRIED_PARALLEL_FLAGS || name === STAGES))
+      draft.tell({
+        line: flag.line,
+        what: showFlag(flag),
+        verdict: 'dropped',
+        note: 'With Dist-train each tower has sizes of its own, which are carried from dist_config.',
+      });
+    else rest.push(flag);
+  }
+  return rest;
+}
+
+/** As typed: the flag with its values. */
+export function showFlag({ name, values }: Flag): string {
+  return [name, ...values.map(({ text }) => text)].join(' ');
+}
+
+function valueOf({ values }: Flag): string {
+  return values.map(({ text }) => text).join(' ');
+}
+
+/** argparse takes the last of a flag that is given twice. */
+function lastOfEach(draft: Draft, flags: readonly Flag[], key: (name: string) => string): ReadonlyMap<string, Flag> {
+  const last = new Map<string, Flag>();
+  for (const flag of flags) {
+    const before = last.get(key(flag.name));
+    if (before !== undefined)
+      draft.tell({
+        line: before.line,
+        what: showFlag(before),
+        verdict: 'dropped',
+        note: `Given again on line ${String(flag.line)}, and the last one counts.`,
+      });
+    last.set(key(flag.name), flag);
+  }
+  return last;
+}
+
+function carryOne(draft: Draft, name: string, { path, kind, megatronDefault }: Carried, flag: Flag | undefined): void {
+  if (flag === undefined) {
+    draft.expect(path, { what: name });
+    if (megatronDefault !== undefined)
+      draft.carry(
+        path,
+        megatronDefault,
+        { what: name },
+        `${name} is left out: Megatron takes ${String(megatronDefault)}`,
+      );
+    return;
+  }
+  const origin = { what: name, line: flag.line };
+  const unknown = flag.values.find((value) => value.unknown !== undefined)?.unknown;
+  if (unknown !== undefined) {
+    const remedy =
+      name === '--nnodes'
+        ? 'Give the file that lists your hosts, one address a line, with --hostfile.'
+        : `Write the value itself into the script${unknown.name === undefined ? '' : `, as in ${unknown.name}=8`}.`;
+    draft.refuseUnknown(origin, valueOf(flag), unknown, remedy);
+    return;
+  }
+  const text = valueOf(flag);
+  const value = kind === 'number' && /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) ? Number(text) : text;
+  draft.carry(path, value, origin, showFlag(flag));
+}
