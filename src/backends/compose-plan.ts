@@ -1,17 +1,16 @@
 /** From a spec to the whole plan, or to every reason why it cannot work; nothing is started and nothing is looked up. */
 import { checkpointFiles, releaseFiles } from '../plan/checkpoint-files.js';
 import { checkLayout } from '../plan/layout-rules.js';
-import { ranksOf, reportingNode, resolveLayout } from '../plan/layout.js';
+import { ranksOf, reportingNode } from '../plan/layout.js';
 import type { GangPlan, Plan, StageName, StagePlan } from '../plan/plan.js';
 import type { Refusal } from '../spec/refusal.js';
 import type { RunSpec } from '../spec/run.js';
-import { profileFor } from './backend.js';
+import { jobOf } from './job-of.js';
 import { trainCommand } from './mindspeed/arguments.js';
 import { convertCommands, publishCommands } from './mindspeed/convert.js';
 import { dataJson } from './mindspeed/data-json.js';
 import type { Job } from './mindspeed/job.js';
 import { modelJson } from './mindspeed/model-json.js';
-import { modelOf } from './mindspeed/presets.js';
 import { checkModel } from './model-rules.js';
 import { stageParameters } from './stage-parameters.js';
 import { evaluateCommands, prepareCommand } from './tools.js';
@@ -19,18 +18,12 @@ import { evaluateCommands, prepareCommand } from './tools.js';
 export type Composed = { readonly plan: Plan } | { readonly refusals: readonly Refusal[] };
 
 export function composePlan(spec: RunSpec): Composed {
-  const model = modelOf(spec.model);
-  const job: Job = {
-    spec,
-    model,
-    layout: resolveLayout(spec.layout, model.dimensions),
-    profile: profileFor(spec.runtime),
-  };
+  const job = jobOf(spec);
   const refusals = [
     ...checkModel(job),
     ...checkLayout({
       layout: job.layout,
-      dimensions: model.dimensions,
+      dimensions: job.model.dimensions,
       freeze: spec.model.freeze,
       globalBatchSize: spec.training.globalBatchSize,
       microBatchSize: spec.training.microBatchSize,

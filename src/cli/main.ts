@@ -1,6 +1,7 @@
 /** The command `anneal`. Each command's code is loaded only when it is called, so that the first output comes at once. */
 import { Command } from 'commander';
-import { addCommand, run, wholeNumber } from './command.js';
+import { addCommand, eachTime, run, wholeNumber } from './command.js';
+import type { PlanFlags } from './commands/plan.js';
 import { addDoctor, addHostCommands } from './host-commands.js';
 import { addImportCommand } from './import-command.js';
 import { addModelCommands } from './model-commands.js';
@@ -62,8 +63,15 @@ command('agent', 'Run the agent of this host.', 'anneal agent --config agent.yam
 withWhere(command('plan', 'Show what a run of a spec would do, and start nothing.', 'anneal plan examples/laptop.yaml'))
   .argument('<file>', 'the spec')
   .option('--store <store>', 'the folder or address of the store to look for what can be reused')
+  .option(
+    '--given <name=number>',
+    'a number of your site that no spec says, for the forecast of an Ascend run; may be given more than once',
+    eachTime,
+  )
+  .option('--suggest [hosts]', 'instead: which layouts fit so many hosts (default: those of the spec)', wholeNumber(1))
+  .option('--write <folder>', 'also write the plan, its files and a script for every node, to run by hand')
   .option('--json', 'the whole plan as JSON')
-  .action(async (file: string, flags: Read) => run((await import('./commands/plan.js')).plan(file, flags)));
+  .action(async (file: string, flags: PlanFlags) => run((await import('./commands/plan.js')).plan(file, flags)));
 
 withWhere(command('submit', 'Start a run of a spec.', 'anneal submit examples/laptop.yaml --key digits-1 --watch'))
   .argument('<file>', 'the spec')

@@ -1,0 +1,216 @@
+/** What a run on Ascend will need, before it takes anything: ranks, memory, disk, epochs, and how often to save. Nothing of it enters the plan. */
+import { sum } from '../../plan/layout.js';
+import { rankTable, type RankRow } from '../../plan/rank-table.js';
+import { lostShare, saveInterval, type SaveInterval } from '../../plan/save-interval.js';
+import type { Job } from '../mindspeed/job.js';
+import { imageTokensPerTile } from '../mindspeed/presets.js';
+import { ASSUMED, type Given, sourced, type Sourced } from './given.js';
+import { memoryOfRanks, type MemoryQuestion, type RankMemory } from './memory.js';
+import { modelParameters } from './parameters.js';
+
+export interface Forecast {
+  readonly ranks: readonly RankRow[];
+  readonly memory: readonly RankMemory[];
+  readonly npuMemory: Sourced;
+  readonly images: { readonly tokensPerTile: number; readonly mostTiles: number; readonly mostTokens: number };
+  readonly conversion: { readonly hostMemoryBytes: number; readonly hostMemoryGb?: Sourced };
+  readonly checkpoint: Checkpoint;
+  readonly epoch?: Epoch;
+  readonly saving: Saving;
+  /** What will not fit. No refusals: these numbers are estimates. */
+  readonly warnings: readonly string[];
+}
+export interface Checkpoint {
+  readonly bytes: number;
+  readonly weightsBytes: number;
+  readonly optimizerBytes: number;
+  /** Those that are kept, and the one that is just being shipped. */
+  readonly mostAtOnce: number;
+  readonly storeBytes: number;
+  readonly storeGb?: Sourced;
+}
+export interface Epoch {
+  readonly rows: Sourced;
+  /** About: images are held out with all their rows. */
+  readonly trainedRows: number;
+  readonly iterations: number;
+  readonly epochs: number;
+}
+export interface Saving {
+  readonly inputs: Readonly<Partial<Record<SavingInput, Sourced>>>;
+  /** What must be given before an interval can be named. */
+  readonly missing: readonly SavingInput[];
+  readonly best?: SaveInterval & { readonly lostShare: number; readonly lostShareAsPlanned: number };
+}
+const SAVING_INPUTS = ['iterationSeconds', 'saveSeconds', 'restartSeconds', 'hostMtbfDays'] as const;
+type SavingInput = (typeof SAVING_INPUTS)[number];
+
+const BF16 = 2;
+/** fp32 weights and two moments. */
+const OPTIMIZER_BYTES = 12;
+const SECONDS_A_DAY = 86_400;
+const GIB = 2 ** 30;
+const GB = 1e9;
+
+export function forecast(job: Job, given: Given): Forecast {
+  const found = foretell(job, given);
+  return { ...found, warnings: warningsOf(found) };
+}
+
+function foretell(job: Job, given: Given): Omit<Forecast, 'warnings'> {
+  const tokensPerTile = imageTokensPerTile(job.model.dimensions);
+  const mostTiles = tilesAtMost(job);
+  const hostMemoryGb = sourced(given, 'hostMemoryGb');
+  const epoch = epochOf(job, given);
+  return {
+    ranks: rankTable(job.layout),
+    memory: memoryOfRanks(memoryQuestion(job)),
+    npuMemory: sourced(given, 'npuMemoryGib') ?? ASSUMED.npuMemoryGib,
+    images: { tokensPerTile, mostTiles, mostTokens: mostTiles * tokensPerTile },
+    conversion: { hostMemoryBytes: conversionBytes(job), ...(hostMemoryGb === undefined ? {} : { hostMemoryGb }) },
+    checkpoint: checkpointOf(job, given),
+    ...(epoch === undefined ? {} : { epoch }),
+    saving: savingOf(job, given),
+  };
+}
+
+function warningsOf({ memory, npuMemory, conversion, checkpoint }: Omit<Forecast, 'warnings'>): readonly string[] {
+  const full = memory.filter(({ peak }) => peak > npuMemory.value * GIB);
+  const most = Math.max(...memory.map(({ peak }) => peak));
+  const found: string[] = [];
+  if (full.length > 0)
+    found.push(
+      `Up to ${(most / GIB).toFixed(1)} GiB on ${full.length === 1 ? 'rank' : 'ranks'} ${showRanks(full.map(({ rank }) => rank))}, ` +
+        `but an NPU has ${String(npuMemory.value)} GiB. Use more stages or tensor ranks, fewer layers there, or a shorter training.sequenceLength.`,
+    );
+  if (conversion.hostMemoryGb !== undefined && conversion.hostMemoryBytes > conversion.hostMemoryGb.value * GB)
+    found.push(
+      `The conversion needs about ${(conversion.hostMemoryBytes / GB).toFixed(0)} GB of host memory, but the host has ` +
+        `${String(conversion.hostMemoryGb.value)}. Convert on a larger host.`,
+    );
+  if (checkpoint.storeGb !== undefined && checkpoint.storeBytes > checkpoint.storeGb.value * GB)
+    found.push(
+      `${String(checkpoint.mostAtOnce)} checkpoints at once need ${(checkpoint.storeBytes / GB).toFixed(0)} GB of the store, but it has ` +
+        `${String(checkpoint.storeGb.value)}. Lower checkpoint.keep, freeze a tower, or make room.`,
+    );
+  return found;
+}
+
+/** `0-3, 8` */
+export function showRanks(ranks: readonly number[]): string {
+  const runs: [number, number][] = [];
+  for (const rank of ranks) {
+    const last = runs.at(-1);
+    if (last?.[1] === rank - 1) last[1] = rank;
+    else runs.push([rank, rank]);
+  }
+  return runs.map(([first, end]) => (first === end ? String(first) : `${String(first)}-${String(end)}`)).join(', ');
+}
+
+/** The longest row that the spec allows, with the image of the most tiles. */
+export function memoryQuestion(job: Job): MemoryQuestion {
+  const { spec, model, layout } = job;
+  return {
+    layout,
+    dimensions: model.dimensions,
+    freeze: spec.model.freeze,
+    recomputeLanguage: model.extras.recomputeLanguage,
+    microBatchSize: spec.training.microBatchSize,
+    globalBatchSize: spec.training.globalBatchSize,
+    tokens: spec.training.sequenceLength,
+    tiles: tilesAtMost(job),
+  };
+}
+
+/** An image that is cut into several tiles is seen once more as a whole. */
+function tilesAtMost({ profile: { tilesPerImage } }: Job): number {
+  return tilesPerImage > 1 ? tilesPerImage + 1 : 1;
+}
+
+/** Measured on mm-convert: up to twice the weights at tensor size 1, three times above (it copies what it splits). */
+function conversionBytes({ layout, model }: Job): number {
+  const weights = BF16 * sum(Object.values(modelParameters(model.dimensions)));
+  return weights * (!layout.distTrain && layout.language.tensorParallel > 1 ? 3 : 2);
+}
+
+function checkpointOf({ spec, model }: Job, given: Given): Checkpoint {
+  const counts = modelParameters(model.dimensions);
+  const parts = ['vision', 'projector', 'language'] as const;
+  const weightsBytes = BF16 * sum(parts.map((part) => counts[part]));
+  const optimizerBytes =
+    OPTIMIZER_BYTES * sum(parts.filter((part) => !spec.model.freeze.includes(part)).map((part) => counts[part]));
+  const mostAtOnce = spec.checkpoint.keep + 1;
+  const storeGb = sourced(given, 'storeGb');
+  return {
+    bytes: weightsBytes + optimizerBytes,
+    weightsBytes,
+    optimizerBytes,
+    mostAtOnce,
+    storeBytes: mostAtOnce * (weightsBytes + optimizerBytes),
+    ...(storeGb === undefined ? {} : { storeGb }),
+  };
+}
+
+/** Nothing without the number of rows: nobody has read the data yet. */
+function epochOf({ spec, layout }: Job, given: Given): Epoch | undefined {
+  const { maximumRows } = spec.data;
+  const atMost = maximumRows === 0 ? undefined : { value: maximumRows, source: 'data.maximumRows' };
+  const rows = sourced(given, 'rows') ?? atMost;
+  if (rows === undefined) return undefined;
+  const taken = maximumRows === 0 ? rows.value : Math.min(rows.value, maximumRows);
+  const { globalBatchSize, microBatchSize, iterations } = spec.training;
+  // What does not fill a micro-batch on every replica is left out of each epoch.
+  const step = microBatchSize * Math.max(layout.vision.dataParallel, layout.language.dataParallel);
+  const trainedRows = Math.floor((taken * (1 - spec.evaluation.heldOutFraction)) / step) * step;
+  return {
+    rows,
+    trainedRows,
+    iterations: trainedRows / globalBatchSize,
+    epochs: trainedRows === 0 ? Infinity : (iterations * globalBatchSize) / trainedRows,
+  };
+}
+
+function savingOf(job: Job, given: Given): Saving {
+  const found = {
+    iterationSeconds: sourced(given, 'iterationSeconds') ?? publishedIteration(job),
+    saveSeconds: sourced(given, 'saveSeconds'),
+    restartSeconds: sourced(given, 'restartSeconds') ?? ASSUMED.restartSeconds,
+    hostMtbfDays: sourced(given, 'hostMtbfDays') ?? ASSUMED.hostMtbfDays,
+  };
+  const { iterationSeconds, saveSeconds, restartSeconds, hostMtbfDays } = found;
+  const inputs = {
+    ...(iterationSeconds === undefined ? {} : { iterationSeconds }),
+    ...(saveSeconds === undefined ? {} : { saveSeconds }),
+    restartSeconds,
+    hostMtbfDays,
+  };
+  if (iterationSeconds === undefined || saveSeconds === undefined)
+    return { inputs, missing: SAVING_INPUTS.filter((name) => found[name] === undefined) };
+  const question = {
+    hosts: job.layout.hosts,
+    iterationSeconds: iterationSeconds.value,
+    saveSeconds: saveSeconds.value,
+    restartSeconds: restartSeconds.value,
+    hostMtbfSeconds: hostMtbfDays.value * SECONDS_A_DAY,
+  };
+  const best = saveInterval(question);
+  return {
+    inputs,
+    missing: [],
+    best: {
+      ...best,
+      lostShare: lostShare(question, best.iterations * question.iterationSeconds),
+      lostShareAsPlanned: lostShare(question, job.spec.checkpoint.everyIterations * question.iterationSeconds),
+    },
+  };
+}
+
+/** 7.07 samples a second on one Atlas 800T A2 with 8 NPUs: the table of MindSpeed MM 2.2.0's README. No other size of ours has such a number. */
+function publishedIteration({ spec, layout }: Job): Sourced | undefined {
+  if (spec.model.preset !== 'internvl3-8b') return undefined;
+  const perSecond = (7.07 / 8) * layout.worldSize;
+  return {
+    value: spec.training.globalBatchSize / perSecond,
+    source: "published: MindSpeed MM's 7.07 samples/s on 8 NPUs, scaled by NPUs",
+  };
+}

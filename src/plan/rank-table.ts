@@ -1,0 +1,70 @@
+/** Who every rank is and whom it talks to: its host and device, the modules and layers it holds, its groups and its place in the pipeline. */
+import { positionOf, ranksOf } from './layout.js';
+import type { Layout, RankPosition, TowerLayout } from './layout.js';
+
+export interface RankModule {
+  readonly module: 'vision' | 'projector' | 'language';
+  /** `[first, past the last]`, counted in the whole tower; the projector has none. */
+  readonly layers?: readonly [number, number];
+}
+
+export interface RankRow extends RankPosition {
+  readonly rank: number;
+  /** The node rank: hosts are numbered in the order in which the pool grants them. */
+  readonly node: number;
+  readonly device: number;
+  readonly modules: readonly RankModule[];
+  /** Ranks of one group, this rank among them; pipeline neighbours are those of the rank's own tower. */
+  readonly tensorGroup: readonly number[];
+  readonly contextGroup: readonly number[];
+  readonly dataGroup: readonly number[];
+  readonly previousStage: number | null;
+  readonly nextStage: number | null;
+}
+
+export function rankTable(layout: Layout): readonly RankRow[] {
+  return ranksOf(layout).map(({ rank, nodeRank, localRank, vision, language }) => {
+    const tower = towerOf(layout, rank);
+    const position = positionOf(tower, rank);
+    const at = (change: Partial<RankPosition>): number => rankAt(tower, { ...position, ...change });
+    const group = (size: number, axis: 'tensorRank' | 'contextRank' | 'dataRank'): number[] =>
+      Array.from({ length: size }, (_, index) => at({ [axis]: index }));
+    const { pipelineStage } = position;
+    return {
+      rank,
+      node: nodeRank,
+      device: localRank,
+      ...position,
+      modules: [
+        ...(vision === undefined ? [] : [{ module: 'vision', layers: vision.layers } as const]),
+        ...(holdsProjector(layout, rank) ? [{ module: 'projector' } as const] : []),
+        ...(language === undefined ? [] : [{ module: 'language', layers: language.layers } as const]),
+      ],
+      tensorGroup: group(tower.tensorParallel, 'tensorRank'),
+      contextGroup: group(tower.contextParallel, 'contextRank'),
+      dataGroup: group(tower.dataParallel, 'dataRank'),
+      previousStage: pipelineStage === 0 ? null : at({ pipelineStage: pipelineStage - 1 }),
+      nextStage: pipelineStage === tower.layersPerStage.length - 1 ? null : at({ pipelineStage: pipelineStage + 1 }),
+    };
+  });
+}
+
+/** The tower whose groups a rank belongs to. Without Dist-train both are split alike. */
+export function towerOf(layout: Layout, rank: number): TowerLayout {
+  return layout.distTrain && rank < layout.language.firstRank ? layout.vision : layout.language;
+}
+
+/** MindSpeed MM puts the projector on the last stage that has vision layers. */
+export function holdsProjector({ vision }: Layout, rank: number): boolean {
+  if (rank < vision.firstRank || rank >= vision.firstRank + vision.ranks) return false;
+  return positionOf(vision, rank).pipelineStage === vision.layersPerStage.findLastIndex((layers) => layers > 0);
+}
+
+/** The way back from `positionOf`. */
+function rankAt({ firstRank, tensorParallel, contextParallel, dataParallel }: TowerLayout, at: RankPosition): number {
+  return (
+    firstRank +
+    at.tensorRank +
+    tensorParallel * (at.contextRank + contextParallel * (at.dataRank + dataParallel * at.pipelineStage))
+  );
+}
