@@ -1,6 +1,7 @@
 /** Reads a spec file and checks it: first by the schema, then by composing its plan. Every command that takes a FILE does this. */
 import { readFile } from 'node:fs/promises';
 import type { Plan } from '../plan/plan.js';
+import type { ParsedSpec } from '../spec/parse.js';
 import type { RunSpec } from '../spec/run.js';
 import type { Refusal } from '../spec/refusal.js';
 import { CommandError } from './exit-codes.js';
@@ -12,16 +13,18 @@ export interface PlannedSpec {
 
 /** The spec and its plan, or everything that is wrong with it. Throws when the file cannot be read. */
 export async function planFile(fileName: string): Promise<PlannedSpec | { readonly refusals: readonly Refusal[] }> {
-  const [{ parseSpec }, { composePlan }] = await Promise.all([
-    import('../spec/parse.js'),
-    import('../backends/compose-plan.js'),
-  ]);
-  const parsed = parseSpec(await read(fileName), { fileName });
+  const [parsed, { composePlan }] = await Promise.all([parseFile(fileName), import('../backends/compose-plan.js')]);
   if ('refusals' in parsed) return parsed;
   const composed = composePlan(parsed.spec);
   return 'refusals' in composed
     ? { refusals: parsed.locate(composed.refusals) }
     : { spec: parsed.spec, plan: composed.plan };
+}
+
+/** The spec as its schema lets it pass; what it plans may still be refused. */
+export async function parseFile(fileName: string): Promise<ParsedSpec> {
+  const { parseSpec } = await import('../spec/parse.js');
+  return parseSpec(await read(fileName), { fileName });
 }
 
 /** As `planFile`, but a refused spec ends the command with its refusals as the message. */

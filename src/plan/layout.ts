@@ -56,17 +56,20 @@ export function resolveLayout(spec: LayoutSpec, dimensions: Dimensions): Layout 
 
 /** Every process of the gang, in rank order. */
 export function ranksOf(layout: Layout): readonly RankPlan[] {
-  return Array.from({ length: layout.worldSize }, (_, rank) => {
-    const vision = shareOf(layout.vision, rank);
-    const language = shareOf(layout.language, rank);
-    return {
-      rank,
-      nodeRank: nodeOf(layout, rank),
-      localRank: rank % layout.npusPerHost,
-      ...(vision === undefined ? {} : { vision }),
-      ...(language === undefined ? {} : { language }),
-    };
-  });
+  return Array.from({ length: layout.worldSize }, (_, rank) => rankOf(layout, rank));
+}
+
+/** One of them. */
+export function rankOf(layout: Layout, rank: number): RankPlan {
+  const vision = shareOf(layout.vision, rank);
+  const language = shareOf(layout.language, rank);
+  return {
+    rank,
+    nodeRank: nodeOf(layout, rank),
+    localRank: rank % layout.npusPerHost,
+    ...(vision === undefined ? {} : { vision }),
+    ...(language === undefined ? {} : { language }),
+  };
 }
 
 /** torchrun numbers ranks host by host. */

@@ -2,7 +2,7 @@
  * The memory of each rank. What stays (weights, gradients, optimizer) is counted; what comes and goes (activations) is estimated.
  * Held against the one published measurement, InternVL2-8B on 8 NPUs, in test/unit/backends/memory.test.ts.
  */
-import { positionOf, ranksOf, sum } from '../../plan/layout.js';
+import { positionOf, rankOf, ranksOf, sum } from '../../plan/layout.js';
 import { towerOf } from '../../plan/rank-table.js';
 import type { Layout } from '../../plan/layout.js';
 import type { RankPlan } from '../../plan/plan.js';
@@ -45,6 +45,18 @@ const LOSS_BYTES_PER_LOGIT = 26;
 
 export function memoryOfRanks(question: MemoryQuestion): readonly RankMemory[] {
   return ranksOf(question.layout).map((rank) => memoryOf(question, rank));
+}
+
+/** The peak of the fullest rank. Replicas and tensor ranks of a stage need the same, so one of each stage is looked at. */
+export function mostMemory(question: MemoryQuestion): number {
+  const { layout } = question;
+  const towers = layout.distTrain ? [layout.vision, layout.language] : [layout.language];
+  const peaks = towers.flatMap(({ firstRank, ranks, layersPerStage }) =>
+    layersPerStage.map(
+      (_, stage) => memoryOf(question, rankOf(layout, firstRank + (stage * ranks) / layersPerStage.length)).peak,
+    ),
+  );
+  return Math.max(...peaks);
 }
 
 function memoryOf(question: MemoryQuestion, rank: RankPlan): RankMemory {

@@ -1,14 +1,28 @@
 /** `anneal plan FILE`: what a run of the spec would do, without starting anything. */
 import { type CommandPlan, type Plan, showArgument, type StageName, STAGE_NAMES } from '../../plan/plan.js';
+import { forecast, type Forecast } from '../../backends/forecast/forecast.js';
+import { jobOf } from '../../backends/job-of.js';
 import { EXIT_CODES } from '../exit-codes.js';
+import { readGiven } from '../given.js';
 import { note, print, printJson } from '../output.js';
 import { textTable } from '../../report/table.js';
 import { type Reuse, whatIsReused } from '../reuse.js';
+import { showForecast } from '../show-forecast.js';
 import { planFile } from '../spec-file.js';
 import { showRefusals } from '../../spec/refusal.js';
 import type { WhereFlags } from '../where.js';
+import { writePlan } from '../write-plan.js';
 
-export async function plan(fileName: string, flags: WhereFlags & { readonly json?: boolean }): Promise<number> {
+export type PlanFlags = WhereFlags & {
+  readonly json?: boolean;
+  readonly given?: readonly string[];
+  readonly suggest?: number | true;
+  readonly write?: string;
+};
+
+export async function plan(fileName: string, flags: PlanFlags): Promise<number> {
+  const given = readGiven(flags.given);
+  if (flags.suggest !== undefined) return (await import('./suggest.js')).suggest(fileName, flags, given);
   const planned = await planFile(fileName);
   if ('refusals' in planned) {
     if (flags.json) printJson({ refusals: planned.refusals });
@@ -16,13 +30,18 @@ export async function plan(fileName: string, flags: WhereFlags & { readonly json
     return EXIT_CODES.refused.code;
   }
   const reuse = await whatIsReused(planned, flags);
-  if (flags.json) printJson({ plan: planned.plan, reuse });
-  else print(showPlan(planned.plan, reuse));
+  const foreseen = planned.spec.runtime.kind === 'ascend' ? forecast(jobOf(planned.spec), given) : undefined;
+  const written = flags.write === undefined ? undefined : await writePlan(planned.plan, flags.write);
+  if (flags.json) printJson({ plan: planned.plan, reuse, forecast: foreseen, written });
+  else {
+    print(showPlan(planned.plan, reuse, foreseen));
+    if (written !== undefined) print(`\nWritten to ${flags.write ?? ''}: ${written.join(', ')}`);
+  }
   return EXIT_CODES.ok.code;
 }
 
-/** The whole plan as text: stages, ranks, commands. */
-export function showPlan(plan: Plan, reuse: Reuse): string {
+/** The whole plan as text: stages, ranks, what a run will need, commands. */
+export function showPlan(plan: Plan, reuse: Reuse, foreseen?: Forecast): string {
   const { gang } = plan;
   const head =
     `${plan.name}: ${plan.runtime}, ${String(gang.hosts)} hosts x ${String(gang.npusPerHost)} NPUs, ` +
@@ -32,7 +51,7 @@ export function showPlan(plan: Plan, reuse: Reuse): string {
     '',
     showStages(plan, reuse),
     '',
-    showRanks(plan),
+    foreseen === undefined ? showRanks(plan) : showForecast(foreseen),
     ...STAGE_NAMES.flatMap((stage) => showCommands(plan, stage)),
   ].join('\n');
 }

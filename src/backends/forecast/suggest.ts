@@ -1,0 +1,216 @@
+/**
+ * Layouts for a number of hosts, best first. Nothing here is measured: work is counted in floating-point operations, so it says how
+ * long NPUs wait for each other and nothing of what they say to each other. Hence the order below prefers fewer tensor ranks.
+ */
+import { checkLayout } from '../../plan/layout-rules.js';
+import { resolveLayout, type Layout } from '../../plan/layout.js';
+import { percent } from '../../plan/numbers.js';
+import type { LayoutSpec } from '../../spec/layout.js';
+import type { Job } from '../mindspeed/job.js';
+import { memoryQuestion } from './forecast.js';
+import { ASSUMED, type Given } from './given.js';
+import { mostMemory } from './memory.js';
+import { languageLayer, visionLayer } from './parameters.js';
+
+export interface Suggestion {
+  readonly layout: LayoutSpec;
+  readonly dataParallel: number;
+  /** The share of the NPUs' time that is work; the rest they wait for each other. */
+  readonly work: number;
+  readonly peakBytes: number;
+  readonly fits: boolean;
+  readonly why: string;
+}
+export interface Suggestions {
+  readonly ranked: readonly Suggestion[];
+  /** Layouts that were looked at and cannot be: their batch does not divide, or a rule of the trainer forbids them. */
+  readonly refused: number;
+  /** Layouts that can be, but not in the memory of an NPU. */
+  readonly tooLarge: number;
+}
+
+/** Work within so much of each other counts as the same. */
+const CLASS = 0.05;
+const MOST_SHOWN = 10;
+const GIB = 2 ** 30;
+
+/** `job` names model, batch and NPUs per host; its own layout does not matter. */
+export function suggestLayouts(job: Job, hosts: number, given: Given): Suggestions {
+  const room = (given.npuMemoryGib ?? ASSUMED.npuMemoryGib.value) * GIB;
+  const judged = candidates(job, hosts).map((layout) => judge(job, layout, room));
+  const possible = judged.filter((one) => one !== undefined);
+  const fitting = possible.filter(({ fits }) => fits);
+  const ranked = fitting.length > 0 ? fitting.sort(inOrder) : possible.sort((a, b) => a.peakBytes - b.peakBytes);
+  return {
+    ranked: ranked.slice(0, MOST_SHOWN),
+    refused: judged.length - possible.length,
+    tooLarge: possible.length - fitting.length,
+  };
+}
+
+/** By classes of work; then tensors in fewer pieces, both towers together, and more room. */
+function inOrder(a: Suggestion, b: Suggestion): number {
+  return (
+    Math.floor(b.work / CLASS) - Math.floor(a.work / CLASS) ||
+    tensorOf(a.layout) - tensorOf(b.layout) ||
+    Number(a.layout.distTrain !== undefined) - Number(b.layout.distTrain !== undefined) ||
+    a.peakBytes - b.peakBytes
+  );
+}
+
+function tensorOf({ tensorParallel, distTrain }: LayoutSpec): number {
+  return distTrain?.language.tensorParallel ?? tensorParallel;
+}
+
+function candidates(job: Job, hosts: number): readonly LayoutSpec[] {
+  const { npusPerHost } = job.spec.layout;
+  const { language, vision } = job.model.dimensions;
+  const worldSize = hosts * npusPerHost;
+  const cost = costs(job);
+  const base = { hosts, npusPerHost, contextParallel: 1 };
+  // Tensor ranks talk in every layer, so they stay inside one host.
+  return divisors(npusPerHost).flatMap((tensorParallel) =>
+    divisors(worldSize / tensorParallel).flatMap((dataParallel): LayoutSpec[] => {
+      const pieces = worldSize / tensorParallel / dataParallel;
+      const found: LayoutSpec[] = [];
+      if (pieces <= language.layers)
+        found.push({
+          ...base,
+          tensorParallel,
+          visionLayersPerStage: [vision.layers, ...Array.from({ length: pieces - 1 }, () => 0)],
+          languageLayersPerStage: share(language.layers, pieces, cost, cost.vision),
+        });
+      // Ranks of a replica that language leaves over see; they hold the vision tower whole.
+      for (let stages = 1; stages < pieces && stages <= language.layers; stages += 1)
+        found.push({
+          ...base,
+          tensorParallel: 1,
+          distTrain: {
+            vision: { npus: dataParallel * tensorParallel * (pieces - stages), tensorParallel: 1 },
+            language: {
+              npus: dataParallel * tensorParallel * stages,
+              tensorParallel,
+              layersPerStage: share(language.layers, stages, cost, 0),
+            },
+          },
+        });
+      return found;
+    }),
+  );
+}
+
+interface Costs {
+  readonly vision: number;
+  readonly layer: number;
+  readonly head: number;
+}
+
+/** Operations for one micro-batch of the longest row: forward once, backward twice, and forward again where it is recomputed. */
+function costs(job: Job): Costs {
+  const { tokens, tiles, dimensions, freeze, recomputeLanguage } = memoryQuestion(job);
+  const { vision, language } = dimensions;
+  const patches = (vision.imageSize / vision.patchSize) ** 2 + 1;
+  const seen = tiles * vision.layers * (2 * visionLayer(vision, 1) * patches + 4 * patches ** 2 * vision.hiddenSize);
+  const read = 2 * languageLayer(language, 1) * tokens + 2 * tokens ** 2 * language.hiddenSize;
+  return {
+    vision: seen * (freeze.includes('vision') ? 1 : 3),
+    layer: read * (recomputeLanguage ? 4 : 3),
+    head: 6 * language.vocabularySize * language.hiddenSize * tokens,
+  };
+}
+
+/** Layers by stage so that the fullest stage is as light as can be: each layer goes where the least is. */
+function share(layers: number, stages: number, { layer, head }: Costs, first: number): number[] {
+  const load = Array.from(
+    { length: stages },
+    (_, stage) => (stage === 0 ? first : 0) + (stage === stages - 1 ? head : 0),
+  );
+  const held = load.map(() => 1);
+  for (let stage = 0; stage < stages; stage += 1) load[stage] = (load[stage] ?? 0) + layer;
+  for (let left = layers - stages; left > 0; left -= 1) {
+    const lightest = load.indexOf(Math.min(...load));
+    load[lightest] = (load[lightest] ?? 0) + layer;
+    held[lightest] = (held[lightest] ?? 0) + 1;
+  }
+  return held;
+}
+
+function judge(job: Job, layoutSpec: LayoutSpec, room: number): Suggestion | undefined {
+  const layout = resolveLayout(layoutSpec, job.model.dimensions);
+  const { training, model } = job.spec;
+  const refusals = checkLayout({
+    layout,
+    dimensions: job.model.dimensions,
+    freeze: model.freeze,
+    globalBatchSize: training.globalBatchSize,
+    microBatchSize: training.microBatchSize,
+  });
+  if (refusals.length > 0 || job.profile.refusals({ ...job, layout }).length > 0) return undefined;
+  const peakBytes = mostMemory(memoryQuestion({ ...job, layout }));
+  const { bubble, waiting } = idle(job, layout);
+  return {
+    layout: layoutSpec,
+    dataParallel: layout.language.dataParallel,
+    work: (1 - bubble) * (1 - waiting),
+    peakBytes,
+    fits: peakBytes <= room,
+    why: whyOf(layout, { bubble, waiting, peakBytes, room }),
+  };
+}
+
+/** What 1F1B loses at its ends, and what stages lose by waiting for the fullest. */
+function idle(job: Job, layout: Layout): { readonly bubble: number; readonly waiting: number } {
+  const cost = costs(job);
+  const { vision, language, distTrain } = layout;
+  const last = language.layersPerStage.length - 1;
+  const loads = language.layersPerStage.map(
+    (layers, stage) =>
+      (layers * cost.layer + (stage === last ? cost.head : 0) + (!distTrain && stage === 0 ? cost.vision : 0)) /
+      language.tensorParallel,
+  );
+  // Several vision replicas share the micro-batches of one language replica.
+  const seeing = distTrain ? [(cost.vision * language.dataParallel) / vision.ranks] : [];
+  const stages = loads.length + seeing.length;
+  const { globalBatchSize, microBatchSize } = job.spec.training;
+  const microBatches = globalBatchSize / (microBatchSize * language.dataParallel);
+  const whole = cost.vision + language.layersPerStage.reduce((total, layers) => total + layers * cost.layer, cost.head);
+  const mean = (whole * language.dataParallel) / layout.worldSize;
+  return {
+    bubble: (stages - 1) / (microBatches + stages - 1),
+    waiting: 1 - mean / Math.max(...loads, ...seeing),
+  };
+}
+
+interface Reasons {
+  readonly bubble: number;
+  readonly waiting: number;
+  readonly peakBytes: number;
+  readonly room: number;
+}
+
+function whyOf({ language, distTrain }: Layout, { bubble, waiting, peakBytes, room }: Reasons): string {
+  const free = (room - peakBytes) / GIB;
+  const tensors = language.tensorParallel;
+  return [
+    free >= 0 ? `${free.toFixed(0)} GiB are left on the fullest NPU` : `${(-free).toFixed(0)} GiB too large`,
+    language.layersPerStage.length === 1 && !distTrain
+      ? 'no pipeline to fill'
+      : `the pipeline is not full for ${percent(bubble)} of the time`,
+    `stages wait for the fullest for ${percent(waiting)}`,
+    tensors === 1 ? 'no tensor is split' : `each layer waits for ${String(tensors)} NPUs of a host`,
+    ...(distTrain ? ['vision has ranks of its own, which upstream never wired for InternVL3'] : []),
+  ].join('; ');
+}
+
+function divisors(value: number): number[] {
+  return Array.from({ length: value }, (_, index) => index + 1).filter((candidate) => value % candidate === 0);
+}
+
+/** How a layout is written in one line. */
+export function showLayout({ tensorParallel, languageLayersPerStage, distTrain }: LayoutSpec): string {
+  const stages = (layers: readonly number[] | undefined): string => JSON.stringify(layers ?? []);
+  return distTrain === undefined
+    ? `TP ${String(tensorParallel)}, stages ${stages(languageLayersPerStage)}`
+    : `vision ${String(distTrain.vision.npus)} NPUs, language ${String(distTrain.language.npus)}: ` +
+        `TP ${String(distTrain.language.tensorParallel)}, stages ${stages(distTrain.language.layersPerStage)}`;
+}
