@@ -39,11 +39,12 @@ export function placeholder(hole: HoleName): string {
 }
 
 /** What each script begins with; no path may hold what would break out of a JSON string. */
-export const CHECKS = `fail() { printf '%s\\n' "$*" >&2; exit 1; }
+export const CHECKS = `plain='^/[^"\\\\{}[:cntrl:]]*$'
+fail() { printf '%s\\n' "$*" >&2; exit 1; }
 given() { [ -n "\${!1:-}" ] || fail "$1 is not set: $2. Set it, and run this again."; }
 path() {
   given "$1" "$2"
-  [[ "\${!1}" =~ ^/[^\\"\\\\{}[:cntrl:]]*$ ]] || fail "$1 is \${!1}: it must be an absolute path without quotes, braces and backslashes."
+  [[ "\${!1}" =~ $plain ]] || fail "$1 is \${!1}: it must be an absolute path without quotes, braces and backslashes."
 }
 there() { path "$1" "$2"; [ -d "\${!1}" ] || fail "$1 is \${!1}: there is no such folder. It must be $2."; }
 made() { path "$1" "$2"; mkdir -p -- "\${!1}"; }

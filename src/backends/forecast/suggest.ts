@@ -29,8 +29,8 @@ export interface Suggestions {
   readonly tooLarge: number;
 }
 
-/** Work within so much of each other counts as the same. */
-const CLASS = 0.05;
+/** What comes so near to the best counts as equally good: the work that is counted leaves out more than that. */
+const CLASS = 0.1;
 const MOST_SHOWN = 10;
 const GIB = 2 ** 30;
 
@@ -40,7 +40,11 @@ export function suggestLayouts(job: Job, hosts: number, given: Given): Suggestio
   const judged = candidates(job, hosts).map((layout) => judge(job, layout, room));
   const possible = judged.filter((one) => one !== undefined);
   const fitting = possible.filter(({ fits }) => fits);
-  const ranked = fitting.length > 0 ? fitting.sort(inOrder) : possible.sort((a, b) => a.peakBytes - b.peakBytes);
+  const best = Math.max(...fitting.map(({ work }) => work));
+  const ranked =
+    fitting.length > 0
+      ? fitting.toSorted((a, b) => order(a, b, best))
+      : possible.toSorted((a, b) => a.peakBytes - b.peakBytes);
   return {
     ranked: ranked.slice(0, MOST_SHOWN),
     refused: judged.length - possible.length,
@@ -49,9 +53,10 @@ export function suggestLayouts(job: Job, hosts: number, given: Given): Suggestio
 }
 
 /** By classes of work; then tensors in fewer pieces, both towers together, and more room. */
-function inOrder(a: Suggestion, b: Suggestion): number {
+function order(a: Suggestion, b: Suggestion, best: number): number {
+  const classOf = ({ work }: Suggestion): number => Math.floor((best - work) / CLASS);
   return (
-    Math.floor(b.work / CLASS) - Math.floor(a.work / CLASS) ||
+    classOf(a) - classOf(b) ||
     tensorOf(a.layout) - tensorOf(b.layout) ||
     Number(a.layout.distTrain !== undefined) - Number(b.layout.distTrain !== undefined) ||
     a.peakBytes - b.peakBytes
