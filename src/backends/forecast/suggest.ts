@@ -32,6 +32,8 @@ export interface Suggestions {
 /** What comes so near to the best counts as equally good: the work that is counted leaves out more than that. */
 const CLASS = 0.1;
 const MOST_SHOWN = 10;
+/** Of a spec. */
+const MOST_STAGES = 64;
 const GIB = 2 ** 30;
 
 /** `job` names model, batch and NPUs per host; its own layout does not matter. */
@@ -78,7 +80,8 @@ function candidates(job: Job, hosts: number): readonly LayoutSpec[] {
     divisors(worldSize / tensorParallel).flatMap((dataParallel): LayoutSpec[] => {
       const pieces = worldSize / tensorParallel / dataParallel;
       const found: LayoutSpec[] = [];
-      if (pieces <= language.layers)
+      const mostStages = Math.min(language.layers, MOST_STAGES);
+      if (pieces <= mostStages)
         found.push({
           ...base,
           tensorParallel,
@@ -86,7 +89,7 @@ function candidates(job: Job, hosts: number): readonly LayoutSpec[] {
           languageLayersPerStage: share(language.layers, pieces, cost, cost.vision),
         });
       // Ranks of a replica that language leaves over see; they hold the vision tower whole.
-      for (let stages = 1; stages < pieces && stages <= language.layers; stages += 1)
+      for (let stages = 1; stages < pieces && stages <= mostStages; stages += 1)
         found.push({
           ...base,
           tensorParallel: 1,

@@ -8,10 +8,17 @@ import { showRefusals } from '../../spec/refusal.js';
 import { CommandError, EXIT_CODES } from '../exit-codes.js';
 import { note, print, printJson } from '../output.js';
 import { parseFile } from '../spec-file.js';
-import type { PlanFlags } from './plan.js';
+
+interface SuggestFlags {
+  readonly json?: boolean;
+  readonly suggest?: number | true;
+}
+
+/** What a spec may ask for at most. */
+const MOST_HOSTS = 1000;
 
 /** The spec's own layout may be one that does not work: finding another is the point. */
-export async function suggest(fileName: string, flags: PlanFlags, given: Given): Promise<number> {
+export async function suggest(fileName: string, flags: SuggestFlags, given: Given): Promise<number> {
   const parsed = await parseFile(fileName);
   if ('refusals' in parsed) {
     if (flags.json) printJson({ refusals: parsed.refusals });
@@ -25,6 +32,8 @@ export async function suggest(fileName: string, flags: PlanFlags, given: Given):
       `--suggest knows Ascend NPUs only, and ${fileName} has runtime.kind "${spec.runtime.kind}".`,
     );
   const hosts = typeof flags.suggest === 'number' ? flags.suggest : spec.layout.hosts;
+  if (hosts > MOST_HOSTS)
+    throw new CommandError('refused', `--suggest ${String(hosts)}: a gang has at most ${String(MOST_HOSTS)} hosts.`);
   const suggestions = suggestLayouts(jobOf(spec), hosts, given);
   if (flags.json) printJson({ hosts, npusPerHost: spec.layout.npusPerHost, ...suggestions });
   else print(showSuggestions(suggestions, hosts, spec.layout.npusPerHost));
