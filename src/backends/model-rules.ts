@@ -8,13 +8,23 @@ export function checkModel(job: Omit<Job, 'profile'>): readonly Refusal[] {
 }
 
 function familyRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
-  if (spec.model.family === 'internvl3') return [];
+  const { family } = spec.model;
+  if (family === 'internvl3' || (family === 'internvl2.5' && spec.runtime.kind === 'ascend')) return [];
+  if (family === 'internvl2.5')
+    return [
+      {
+        path: 'model.family',
+        value: family,
+        rule: 'must be internvl3 with runtime.kind "cpu", whose trainer knows no other',
+        remedy: 'Use an InternVL3 model, or runtime.kind "ascend".',
+      },
+    ];
   return [
     {
       path: 'model.family',
       value: spec.model.family,
-      rule: 'must be internvl3: this version has no adapter for another family yet',
-      remedy: 'Use an InternVL3 model.',
+      rule: 'must be internvl3 or internvl2.5: this version has no adapter for another family yet',
+      remedy: 'Use an InternVL model.',
     },
   ];
 }

@@ -4,7 +4,13 @@ import { count } from './numbers.js';
 import { SourceSpec } from './source.js';
 
 /** Sizes whose every value is known; another size is given by `dimensions`. */
-export const MODEL_PRESETS = ['internvl3-8b', 'internvl3-78b', 'internvl3-tiny'] as const;
+export const MODEL_PRESETS = [
+  'internvl3-8b',
+  'internvl3-78b',
+  'internvl3-tiny',
+  'internvl2.5-4b',
+  'internvl2.5-78b',
+] as const;
 
 /** The language and the vision tower in the words of Megatron's model.json; hidden sizes in elements, images in pixels. */
 export const Dimensions = z.strictObject({

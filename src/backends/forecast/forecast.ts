@@ -2,6 +2,7 @@
 import { sum } from '../../plan/layout.js';
 import { rankTable, type RankRow } from '../../plan/rank-table.js';
 import { lostShare, saveInterval, type SaveInterval } from '../../plan/save-interval.js';
+import { tilesPerImage } from '../mindspeed/data-json.js';
 import type { Job } from '../mindspeed/job.js';
 import { imageTokensPerTile } from '../mindspeed/presets.js';
 import { ASSUMED, type Given, sourced, type Sourced } from './given.js';
@@ -123,8 +124,9 @@ export function memoryQuestion(job: Job): MemoryQuestion {
 }
 
 /** An image that is cut into several tiles is seen once more as a whole. */
-function tilesAtMost({ profile: { tilesPerImage } }: Job): number {
-  return tilesPerImage > 1 ? tilesPerImage + 1 : 1;
+function tilesAtMost(job: Job): number {
+  const tiles = tilesPerImage(job);
+  return tiles > 1 ? tiles + 1 : 1;
 }
 
 /** Measured on mm-convert: up to twice the weights at tensor size 1, three times above (it copies what it splits). */

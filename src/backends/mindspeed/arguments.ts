@@ -28,9 +28,13 @@ export function trainCommand(job: Job): CommandPlan {
   };
 }
 
-/** Only pretrain_internvl.py knows Dist-train; InternVL3's own script runs pretrain_vlm.py. */
-function entryScript({ layout }: Job): Argument {
-  return { hole: 'trainerHome', then: layout.distTrain ? '/pretrain_internvl.py' : '/pretrain_vlm.py' };
+function entryScript(job: Job): Argument {
+  return { hole: 'trainerHome', then: runsInternvlScript(job) ? '/pretrain_internvl.py' : '/pretrain_vlm.py' };
+}
+
+/** Only pretrain_internvl.py knows Dist-train, and InternVL2.5's own scripts run it; InternVL3's run pretrain_vlm.py. */
+export function runsInternvlScript({ spec, layout }: Pick<Job, 'spec' | 'layout'>): boolean {
+  return layout.distTrain || spec.model.family === 'internvl2.5';
 }
 
 function modelArguments({ spec, model, layout }: Job): readonly Argument[] {

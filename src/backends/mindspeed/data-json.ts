@@ -7,9 +7,11 @@ const MEAN = [0.485, 0.456, 0.406] as const;
 const DEVIATION = [0.229, 0.224, 0.225] as const;
 
 /** `--mm-data`. */
-export function dataJson({ model, profile }: Job): JsonObject {
+export function dataJson(job: Job): JsonObject {
+  const { model } = job;
   const { vision, language, downsampleRatio } = model.dimensions;
-  const manyTiles = profile.tilesPerImage > 1;
+  const tiles = tilesPerImage(job);
+  const manyTiles = tiles > 1;
   return {
     dataset_param: {
       dataset_type: 'multimodal',
@@ -38,7 +40,7 @@ export function dataJson({ model, profile }: Job): JsonObject {
       dynamic_image_size: manyTiles,
       use_thumbnail: manyTiles,
       min_dynamic_patch: 1,
-      max_dynamic_patch: profile.tilesPerImage,
+      max_dynamic_patch: tiles,
       min_num_frame: 4,
       max_num_frame: 12,
       sampling_method: 'rand',
@@ -61,4 +63,9 @@ function imagePipeline(size: number): JsonWithHoles {
     { trans_type: 'ToTensor' },
     { trans_type: 'norm_fun', param: { mean: MEAN, std: DEVIATION } },
   ];
+}
+
+/** Into how many tiles a large image is cut at most. */
+export function tilesPerImage({ model, profile }: Job): number {
+  return model.extras.tilesPerImage ?? profile.tilesPerImage;
 }

@@ -6,7 +6,7 @@ import type { Job, JsonObject } from './job.js';
 export function modelJson(job: Job): JsonObject {
   const { dimensions } = job.model;
   return {
-    model_id: 'InternVL3',
+    model_id: job.spec.model.family === 'internvl2.5' ? 'InternVL2.5' : 'InternVL3',
     pre_process: true,
     post_process: true,
     add_text_encoder: false,
@@ -87,10 +87,9 @@ function textDecoder({ spec, model, layout, profile }: Job): JsonObject {
     add_qkv_bias: true,
     ...(language.tieWordEmbeddings ? { untie_embeddings_and_output_weights: false } : {}),
     ...(spec.model.freeze.includes('language') ? { freeze: true } : {}),
+    ...model.extras.languageKeys,
     ...(model.extras.recomputeLanguage
       ? {
-          reset_attention_mask: false,
-          variable_seq_lengths: true,
           recompute_granularity: 'full',
           recompute_method: 'uniform',
           recompute_num_layers: 1,
@@ -144,6 +143,7 @@ function visionProjector({ spec, model }: Job): JsonObject {
     downsample_ratio: model.dimensions.downsampleRatio,
     vit_hidden_size: model.dimensions.vision.hiddenSize,
     llm_hidden_size: model.dimensions.language.hiddenSize,
+    ...model.extras.projectorKeys,
     ...(spec.model.freeze.includes('projector') ? { freeze: true } : {}),
   };
 }

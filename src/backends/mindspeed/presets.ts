@@ -1,7 +1,8 @@
 /**
- * Models whose every size is known. The two large ones are MindSpeed MM 2.2.0's own files, examples/internvl3/model_8B.json
- * and model_78B.json (Ascend/MindSpeed-MM @67f617f0); their padding id is `pad_id` of data_8B.json and data_78B.json.
- * The tiny one is the base that this project pre-trains for its CPU runtime.
+ * Models whose every size is known. All but the tiny one are MindSpeed MM 2.2.0's own files (Ascend/MindSpeed-MM @67f617f0):
+ * examples/internvl3/model_8B.json and model_78B.json, examples/internvl2.5/model_4B.json and model_78B.json; the padding id and
+ * the tiles of an image are `pad_id` and `max_dynamic_patch` of the data_*.json beside each. test/unit/backends/presets.test.ts
+ * holds the files that come out against digests of those. The tiny one is the base that this project pre-trains for its CPU runtime.
  */
 import type { Dimensions, ModelSpec } from '../../spec/model.js';
 
@@ -13,8 +14,12 @@ export interface ModelExtras {
   /** `text_decoder` is recomputed layer by layer in the backward pass: less memory, more time. */
   readonly recomputeLanguage: boolean;
   readonly ropeScalingFactor: number | null;
-  /** Keys of `vision_encoder` that only the published file of this size has. */
+  /** Into how many tiles a large image is cut at most; left out, as the runtime has it. */
+  readonly tilesPerImage?: number;
+  /** Keys that only the published file of this size has. */
+  readonly languageKeys: Readonly<Record<string, boolean>>;
   readonly visionKeys: Readonly<Record<string, number | boolean>>;
+  readonly projectorKeys: Readonly<Record<string, number | string>>;
 }
 export interface Preset {
   readonly dimensions: Dimensions;
@@ -25,7 +30,19 @@ export const PLAIN_EXTRAS: ModelExtras = {
   languageInitStd: 0.02,
   recomputeLanguage: false,
   ropeScalingFactor: null,
+  languageKeys: {},
   visionKeys: {},
+  projectorKeys: {},
+};
+
+const tockens = { pre_tockens: 2147483647, next_tockens: 2147483647 } as const;
+
+const internvl25: ModelExtras = {
+  ...PLAIN_EXTRAS,
+  languageInitStd: 0.01,
+  tilesPerImage: 6,
+  visionKeys: tockens,
+  projectorKeys: { params_dtype: 'bf16', num_layers: 1 },
 };
 
 const qwen2 = {
@@ -38,21 +55,45 @@ const qwen2 = {
   layerNormEpsilon: 1e-6,
 } as const;
 
+const VIT_300M: Dimensions['vision'] = {
+  layers: 24,
+  hiddenSize: 1024,
+  ffnHiddenSize: 4096,
+  attentionHeads: 16,
+  imageSize: 448,
+  patchSize: 14,
+  qkvBias: true,
+  qkLayerNorm: false,
+  normalization: 'LayerNorm',
+  dropPathRate: 0.4,
+};
+
+const VIT_6B: Dimensions['vision'] = {
+  layers: 45,
+  hiddenSize: 3200,
+  ffnHiddenSize: 12800,
+  attentionHeads: 25,
+  imageSize: 448,
+  patchSize: 14,
+  qkvBias: false,
+  qkLayerNorm: true,
+  normalization: 'RMSNorm',
+  dropPathRate: 0.4,
+};
+
+const QWEN2_72B: Dimensions['language'] = {
+  layers: 80,
+  hiddenSize: 8192,
+  ffnHiddenSize: 29568,
+  attentionHeads: 64,
+  keyValueHeads: 8,
+  ...qwen2,
+};
+
 export const PRESETS: Readonly<Record<PresetName, Preset>> = {
   'internvl3-8b': {
     dimensions: {
-      vision: {
-        layers: 24,
-        hiddenSize: 1024,
-        ffnHiddenSize: 4096,
-        attentionHeads: 16,
-        imageSize: 448,
-        patchSize: 14,
-        qkvBias: true,
-        qkLayerNorm: false,
-        normalization: 'LayerNorm',
-        dropPathRate: 0.4,
-      },
+      vision: VIT_300M,
       language: { layers: 28, hiddenSize: 3584, ffnHiddenSize: 18944, attentionHeads: 28, keyValueHeads: 4, ...qwen2 },
       downsampleRatio: 0.5,
     },
@@ -60,32 +101,40 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
   },
   'internvl3-78b': {
     dimensions: {
-      vision: {
-        layers: 45,
-        hiddenSize: 3200,
-        ffnHiddenSize: 12800,
-        attentionHeads: 25,
-        imageSize: 448,
-        patchSize: 14,
-        qkvBias: false,
-        qkLayerNorm: true,
-        normalization: 'RMSNorm',
-        dropPathRate: 0.4,
-      },
-      language: { layers: 80, hiddenSize: 8192, ffnHiddenSize: 29568, attentionHeads: 64, keyValueHeads: 8, ...qwen2 },
+      vision: VIT_6B,
+      language: QWEN2_72B,
       downsampleRatio: 0.5,
     },
     extras: {
-      languageInitStd: 0.02,
+      ...PLAIN_EXTRAS,
       recomputeLanguage: true,
       ropeScalingFactor: 2,
-      visionKeys: {
-        context_parallel_size: 1,
-        sequence_parallel: false,
-        pre_tockens: 2147483647,
-        next_tockens: 2147483647,
-      },
+      languageKeys: { reset_attention_mask: false, variable_seq_lengths: true },
+      visionKeys: { context_parallel_size: 1, sequence_parallel: false, ...tockens },
     },
+  },
+  'internvl2.5-4b': {
+    dimensions: {
+      vision: { ...VIT_300M, dropPathRate: 0 },
+      language: {
+        layers: 36,
+        hiddenSize: 2048,
+        ffnHiddenSize: 11008,
+        attentionHeads: 16,
+        keyValueHeads: 2,
+        ...qwen2,
+        paddingTokenId: 2,
+      },
+      downsampleRatio: 0.5,
+    },
+    extras: {
+      ...internvl25,
+      languageKeys: { untie_embeddings_and_output_weights: true, disable_bias_linear: true },
+    },
+  },
+  'internvl2.5-78b': {
+    dimensions: { vision: VIT_6B, language: QWEN2_72B, downsampleRatio: 0.5 },
+    extras: { ...internvl25, recomputeLanguage: true },
   },
   'internvl3-tiny': {
     dimensions: {
@@ -123,7 +172,8 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
 
 /** The sizes that a spec means, by name or written out. */
 export function modelOf(model: ModelSpec): Preset {
-  if (model.dimensions !== undefined) return { dimensions: model.dimensions, extras: PLAIN_EXTRAS };
+  if (model.dimensions !== undefined)
+    return { dimensions: model.dimensions, extras: model.family === 'internvl2.5' ? internvl25 : PLAIN_EXTRAS };
   if (model.preset !== undefined) return PRESETS[model.preset];
   throw new Error('The spec names neither model.preset nor model.dimensions, which its own rules refuse.');
 }

@@ -1,5 +1,7 @@
 /** Ascend: what the published finetune_internvl3_8B.sh sets, and what MindSpeed MM 2.2.0 cannot do. */
+import { tensorPath } from '../../plan/layout-rules.js';
 import type { Refusal } from '../../spec/refusal.js';
+import { runsInternvlScript } from './arguments.js';
 import type { Job, RuntimeProfile } from './job.js';
 
 export const ascendProfile: RuntimeProfile = {
@@ -48,12 +50,21 @@ function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
       rule: 'must not hold "language": MindSpeed MM 2.2.0 has no switch for it and would train the language tower',
       remedy: 'Take "language" out.',
     });
-  if (layout.distTrain && spec.model.freeze.includes('projector'))
+  const why = layout.distTrain ? 'with distTrain' : `with ${spec.model.family}`;
+  const instead = layout.distTrain ? ', or leave out layout.distTrain' : '';
+  if (runsInternvlScript({ spec, layout }) && spec.model.freeze.includes('projector'))
     found.push({
       path: 'model.freeze',
       value: spec.model.freeze,
-      rule: 'must not hold "projector" with distTrain: pretrain_internvl.py reads only the freeze of the vision tower',
-      remedy: 'Take "projector" out, or leave out layout.distTrain.',
+      rule: `must not hold "projector" ${why}: pretrain_internvl.py reads only the freeze of the vision tower`,
+      remedy: `Take "projector" out${instead}.`,
+    });
+  if (runsInternvlScript({ spec, layout }) && layout.language.tensorParallel > 1)
+    found.push({
+      path: tensorPath(layout, 'language'),
+      value: layout.language.tensorParallel,
+      rule: `must be 1 ${why}: pretrain_internvl.py takes the loss over the whole vocabulary, of which each tensor rank has only its part`,
+      remedy: `Set it to 1 and use more pipeline stages${instead}.`,
     });
   return found;
 }

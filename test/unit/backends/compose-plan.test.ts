@@ -174,13 +174,13 @@ describe('the plan of InternVL3-8B on Ascend', () => {
       layout: {
         hosts: 1,
         npusPerHost: 6,
-        distTrain: { vision: { npus: 2 }, language: { npus: 4, tensorParallel: 2 } },
+        distTrain: { vision: { npus: 2, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [7, 7, 7, 7] } },
       },
     }).stages;
     expect(convert.commands.map(show)).toEqual([
       expect.stringMatching(/llm_pp_layers \[\[28\]\] .*vit_pp_layers \[\[24\]\] .*tp_size 1$/) as string,
       'python -m anneal_trainer.dist_train_convert mm_to_dt --load-dir {work}/mm --save-dir {work}/converted' +
-        ' --target-vit-pp-layers [24] --target-gpt-pp-layers [28] --target-vit-tp-size 1 --target-gpt-tp-size 2' +
+        ' --target-vit-pp-layers [24] --target-gpt-pp-layers [7,7,7,7] --target-vit-tp-size 2 --target-gpt-tp-size 1' +
         ' --hf-dir {baseModel}',
     ]);
   });

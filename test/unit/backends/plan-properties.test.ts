@@ -45,7 +45,7 @@ const apart = (preset: Preset): fc.Arbitrary<RunSpecInput['layout']> =>
       visionStages: fc.integer({ min: 1, max: 2 }),
       replicas: fc.integer({ min: 1, max: 3 }),
       each: fc.integer({ min: 1, max: 2 }),
-      tensors: small,
+      tensors: fc.constantFrom(1, 1, 1, 2),
       npusPerHost: fc.constantFrom(1, 2, 4, 8),
       off: fc.constantFrom(0, 0, 0, 1),
     })
@@ -189,6 +189,8 @@ function keepsTheRules(plan: Plan, freeze: readonly string[]): void {
   } else {
     expect(total(towers.map(({ ranks }) => ranks))).toBe(world);
     expect(args).toContain('--dist-train');
+    // The loss of pretrain_internvl.py is taken over logits that are whole.
+    expect(language.tensors).toBe(1);
     // Equal replicas, or language as the main one and vision a multiple of it.
     const main = model.dist_config.model_config.filter(({ main_dp }) => main_dp === true).map(({ name }) => name);
     expect(main).toEqual(replicasOf(vision) === replicasOf(language) ? [] : ['gpt']);
@@ -299,8 +301,8 @@ test('a plan that is not refused keeps every rule, places each rank and layer on
     { numRuns: 1000, seed: 7 },
   );
   // Else the property would hold of nothing.
-  expect(passed).toBeGreaterThan(100);
-  expect(apartPassed).toBeGreaterThan(50);
+  expect(passed).toBeGreaterThan(60);
+  expect(apartPassed).toBeGreaterThan(20);
 });
 
 /** The rank table: groups are those of all their members, neighbours are each other's, and memory is counted for every rank. */

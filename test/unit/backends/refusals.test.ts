@@ -101,9 +101,35 @@ describe('a spec is refused with path, value, rule and remedy', () => {
       'model.freeze is ["projector"]: it must not hold "projector" with distTrain: pretrain_internvl.py reads only the freeze of the vision tower. Take "projector" out, or leave out layout.distTrain.',
     ],
     [
+      'when Dist-train on Ascend should split the language tower, whose loss its script takes over the whole vocabulary',
+      {
+        ...publishedInput,
+        layout: {
+          hosts: 1,
+          npusPerHost: 3,
+          distTrain: { vision: { npus: 1 }, language: { npus: 2, tensorParallel: 2 } },
+        },
+      },
+      'layout.distTrain.language.tensorParallel is 2: it must be 1 with distTrain: pretrain_internvl.py takes the loss over the whole vocabulary, of which each tensor rank has only its part. Set it to 1 and use more pipeline stages, or leave out layout.distTrain.',
+    ],
+    [
+      'when InternVL2.5 on Ascend should be split by tensors',
+      {
+        ...publishedInput,
+        model: { ...publishedInput.model, family: 'internvl2.5', preset: 'internvl2.5-4b' },
+        layout: { hosts: 1, npusPerHost: 8, tensorParallel: 2 },
+      },
+      'layout.tensorParallel is 2: it must be 1 with internvl2.5: pretrain_internvl.py takes the loss over the whole vocabulary, of which each tensor rank has only its part. Set it to 1 and use more pipeline stages.',
+    ],
+    [
+      'when the CPU runtime should train another family',
+      { ...demoInput, model: { family: 'internvl2.5', dimensions: tiny, source: demoInput.model.source } },
+      'model.family is "internvl2.5": it must be internvl3 with runtime.kind "cpu", whose trainer knows no other. Use an InternVL3 model, or runtime.kind "ascend".',
+    ],
+    [
       'when there is no adapter for the family',
       { ...demoInput, model: { family: 'qwen2.5-vl', dimensions: tiny, source: demoInput.model.source } },
-      'model.family is "qwen2.5-vl": it must be internvl3: this version has no adapter for another family yet. Use an InternVL3 model.',
+      'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version has no adapter for another family yet. Use an InternVL model.',
     ],
     [
       'when heads do not divide',
