@@ -62,30 +62,23 @@ export function mostMemory(question: MemoryQuestion): number {
 function memoryOf(question: MemoryQuestion, rank: RankPlan): RankMemory {
   const { layout, dimensions, freeze } = question;
   const counts = rankParameters(layout, dimensions, rank);
-  const parts = ['vision', 'projector', 'language'] as const;
-  const trained = sum(parts.filter((part) => !freeze.includes(part)).map((part) => counts[part]));
+  const names = ['vision', 'projector', 'language'] as const;
+  const held = sum(names.map((part) => counts[part]));
+  const trained = sum(names.filter((part) => !freeze.includes(part)).map((part) => counts[part]));
   const tower = towerOf(layout, rank.rank);
   const optimizerShare = trained / (tower.dataParallel * tower.contextParallel);
-  const weights = BF16 * sum(parts.map((part) => counts[part]));
-  // Megatron sums gradients in fp32 when the weights are bf16.
-  const gradients = FP32 * trained;
-  const moments = 2 * FP32 * optimizerShare;
-  const optimizer = FP32 * optimizerShare + moments;
-  const languageActivations = languageBytes(question, rank);
-  const visionActivations = visionBytes(question, rank);
-  const loss = lossBytes(question, rank);
-  const peak = weights + gradients + optimizer + languageActivations + visionActivations + loss;
-  return {
-    rank: rank.rank,
-    weights,
-    gradients,
-    optimizer,
-    languageActivations,
-    visionActivations,
-    loss,
-    peak,
-    firstIterationPeak: peak - moments,
+  const moments = Math.round(2 * FP32 * optimizerShare);
+  const parts = {
+    weights: Math.round(BF16 * held),
+    // Megatron sums gradients in fp32 when the weights are bf16.
+    gradients: Math.round(FP32 * trained),
+    optimizer: Math.round(FP32 * optimizerShare) + moments,
+    languageActivations: Math.round(languageBytes(question, rank)),
+    visionActivations: Math.round(visionBytes(question, rank)),
+    loss: Math.round(lossBytes(question, rank)),
   };
+  const peak = sum(Object.values(parts));
+  return { rank: rank.rank, ...parts, peak, firstIterationPeak: peak - moments };
 }
 
 /** 1F1B: the first stage has begun as many micro-batches as there are stages before the first comes back. */

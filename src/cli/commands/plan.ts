@@ -2,7 +2,7 @@
 import { type CommandPlan, type Plan, showArgument, type StageName, STAGE_NAMES } from '../../plan/plan.js';
 import { forecast, type Forecast } from '../../backends/forecast/forecast.js';
 import { jobOf } from '../../backends/job-of.js';
-import { EXIT_CODES } from '../exit-codes.js';
+import { CommandError, EXIT_CODES } from '../exit-codes.js';
 import { readGiven } from '../given.js';
 import { note, print, printJson } from '../output.js';
 import { textTable } from '../../report/table.js';
@@ -22,6 +22,8 @@ export type PlanFlags = WhereFlags & {
 
 export async function plan(fileName: string, flags: PlanFlags): Promise<number> {
   const given = readGiven(flags.given);
+  if (flags.suggest !== undefined && flags.write !== undefined)
+    throw new CommandError('refused', '--suggest and --write do not go together: put a layout into the spec first.');
   if (flags.suggest !== undefined) return (await import('./suggest.js')).suggest(fileName, flags, given);
   const planned = await planFile(fileName);
   if ('refusals' in planned) {
@@ -30,7 +32,13 @@ export async function plan(fileName: string, flags: PlanFlags): Promise<number> 
     return EXIT_CODES.refused.code;
   }
   const reuse = await whatIsReused(planned, flags);
-  const foreseen = planned.spec.runtime.kind === 'ascend' ? forecast(jobOf(planned.spec), given) : undefined;
+  const isAscend = planned.spec.runtime.kind === 'ascend';
+  if (!isAscend && flags.given !== undefined)
+    throw new CommandError(
+      'refused',
+      `--given is for the forecast of an Ascend run, and ${fileName} has another runtime.`,
+    );
+  const foreseen = isAscend ? forecast(jobOf(planned.spec), given) : undefined;
   const written = flags.write === undefined ? undefined : await writePlan(planned.plan, flags.write);
   if (flags.json) printJson({ plan: planned.plan, reuse, forecast: foreseen, written });
   else {
