@@ -1,13 +1,13 @@
 /** What a run on Ascend will need, before it takes anything: ranks, memory, disk, epochs, and how often to save. Nothing of it enters the plan. */
 import { sum } from '../../plan/layout.js';
 import { rankTable, type RankRow } from '../../plan/rank-table.js';
-import { lostShare, saveInterval, type SaveInterval } from '../../plan/save-interval.js';
 import { tilesPerImage } from '../mindspeed/data-json.js';
 import type { Job } from '../mindspeed/job.js';
 import { imageTokensPerTile } from '../mindspeed/presets.js';
 import { ASSUMED, type Given, sourced, type Sourced } from './given.js';
 import { memoryOfRanks, type MemoryQuestion, type RankMemory } from './memory.js';
 import { modelParameters } from './parameters.js';
+import { savingOf, type Saving } from './saving.js';
 
 export interface Forecast {
   readonly ranks: readonly RankRow[];
@@ -37,19 +37,9 @@ export interface Epoch {
   readonly iterations: number;
   readonly epochs: number;
 }
-export interface Saving {
-  readonly inputs: Readonly<Partial<Record<SavingInput, Sourced>>>;
-  /** What must be given before an interval can be named. */
-  readonly missing: readonly SavingInput[];
-  readonly best?: SaveInterval & { readonly lostShare: number; readonly lostShareAsPlanned: number };
-}
-const SAVING_INPUTS = ['iterationSeconds', 'saveSeconds', 'restartSeconds', 'hostMtbfDays'] as const;
-type SavingInput = (typeof SAVING_INPUTS)[number];
-
 const BF16 = 2;
 /** fp32 weights and two moments. */
 const OPTIMIZER_BYTES = 12;
-const SECONDS_A_DAY = 86_400;
 const GIB = 2 ** 30;
 const GB = 1e9;
 
@@ -169,50 +159,5 @@ function epochOf({ spec, layout }: Job, given: Given): Epoch | undefined {
     trainedRows,
     iterations: trainedRows / globalBatchSize,
     epochs: trainedRows === 0 ? Infinity : (iterations * globalBatchSize) / trainedRows,
-  };
-}
-
-function savingOf(job: Job, given: Given): Saving {
-  const found = {
-    iterationSeconds: sourced(given, 'iterationSeconds') ?? publishedIteration(job),
-    saveSeconds: sourced(given, 'saveSeconds'),
-    restartSeconds: sourced(given, 'restartSeconds') ?? ASSUMED.restartSeconds,
-    hostMtbfDays: sourced(given, 'hostMtbfDays') ?? ASSUMED.hostMtbfDays,
-  };
-  const { iterationSeconds, saveSeconds, restartSeconds, hostMtbfDays } = found;
-  const inputs = {
-    ...(iterationSeconds === undefined ? {} : { iterationSeconds }),
-    ...(saveSeconds === undefined ? {} : { saveSeconds }),
-    restartSeconds,
-    hostMtbfDays,
-  };
-  if (iterationSeconds === undefined || saveSeconds === undefined)
-    return { inputs, missing: SAVING_INPUTS.filter((name) => found[name] === undefined) };
-  const question = {
-    hosts: job.layout.hosts,
-    iterationSeconds: iterationSeconds.value,
-    saveSeconds: saveSeconds.value,
-    restartSeconds: restartSeconds.value,
-    hostMtbfSeconds: hostMtbfDays.value * SECONDS_A_DAY,
-  };
-  const best = saveInterval(question);
-  return {
-    inputs,
-    missing: [],
-    best: {
-      ...best,
-      lostShare: lostShare(question, best.iterations * question.iterationSeconds),
-      lostShareAsPlanned: lostShare(question, job.spec.checkpoint.everyIterations * question.iterationSeconds),
-    },
-  };
-}
-
-/** 7.07 samples a second on one Atlas 800T A2 with 8 NPUs: the table of MindSpeed MM 2.2.0's README. No other size of ours has such a number. */
-function publishedIteration({ spec, layout }: Job): Sourced | undefined {
-  if (spec.model.preset !== 'internvl3-8b') return undefined;
-  const perSecond = (7.07 / 8) * layout.worldSize;
-  return {
-    value: spec.training.globalBatchSize / perSecond,
-    source: "published: MindSpeed MM's 7.07 samples/s on 8 NPUs, scaled by NPUs",
   };
 }

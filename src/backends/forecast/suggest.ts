@@ -10,7 +10,7 @@ import type { Job } from '../mindspeed/job.js';
 import { memoryQuestion } from './forecast.js';
 import { ASSUMED, type Given } from './given.js';
 import { mostMemory } from './memory.js';
-import { languageLayer, visionLayer } from './parameters.js';
+import { costs, idle, share } from './work.js';
 
 export interface Suggestion {
   readonly layout: LayoutSpec;
@@ -107,42 +107,6 @@ function candidates(job: Job, hosts: number): readonly LayoutSpec[] {
   );
 }
 
-interface Costs {
-  readonly vision: number;
-  readonly layer: number;
-  readonly head: number;
-}
-
-/** Operations for one micro-batch of the longest row: forward once, backward twice, and forward again where it is recomputed. */
-function costs(job: Job): Costs {
-  const { tokens, tiles, dimensions, freeze, recomputeLanguage } = memoryQuestion(job);
-  const { vision, language } = dimensions;
-  const patches = (vision.imageSize / vision.patchSize) ** 2 + 1;
-  const seen = tiles * vision.layers * (2 * visionLayer(vision, 1) * patches + 4 * patches ** 2 * vision.hiddenSize);
-  const read = 2 * languageLayer(language, 1) * tokens + 2 * tokens ** 2 * language.hiddenSize;
-  return {
-    vision: seen * (freeze.includes('vision') ? 1 : 3),
-    layer: read * (recomputeLanguage ? 4 : 3),
-    head: 6 * language.vocabularySize * language.hiddenSize * tokens,
-  };
-}
-
-/** Layers by stage so that the fullest stage is as light as can be: each layer goes where the least is. */
-function share(layers: number, stages: number, { layer, head }: Costs, first: number): number[] {
-  const load = Array.from(
-    { length: stages },
-    (_, stage) => (stage === 0 ? first : 0) + (stage === stages - 1 ? head : 0),
-  );
-  const held = load.map(() => 1);
-  for (let stage = 0; stage < stages; stage += 1) load[stage] = (load[stage] ?? 0) + layer;
-  for (let left = layers - stages; left > 0; left -= 1) {
-    const lightest = load.indexOf(Math.min(...load));
-    load[lightest] = (load[lightest] ?? 0) + layer;
-    held[lightest] = (held[lightest] ?? 0) + 1;
-  }
-  return held;
-}
-
 function judge(job: Job, layoutSpec: LayoutSpec, room: number): Suggestion | undefined {
   const layout = resolveLayout(layoutSpec, job.model.dimensions);
   const { training, model } = job.spec;
@@ -163,29 +127,6 @@ function judge(job: Job, layoutSpec: LayoutSpec, room: number): Suggestion | und
     peakBytes,
     fits: peakBytes <= room,
     why: whyOf(layout, { bubble, waiting, peakBytes, room }),
-  };
-}
-
-/** What 1F1B loses at its ends, and what stages lose by waiting for the fullest. */
-function idle(job: Job, layout: Layout): { readonly bubble: number; readonly waiting: number } {
-  const cost = costs(job);
-  const { vision, language, distTrain } = layout;
-  const last = language.layersPerStage.length - 1;
-  const loads = language.layersPerStage.map(
-    (layers, stage) =>
-      (layers * cost.layer + (stage === last ? cost.head : 0) + (!distTrain && stage === 0 ? cost.vision : 0)) /
-      language.tensorParallel,
-  );
-  // Several vision replicas share the micro-batches of one language replica.
-  const seeing = distTrain ? [(cost.vision * language.dataParallel) / vision.ranks] : [];
-  const stages = loads.length + seeing.length;
-  const { globalBatchSize, microBatchSize } = job.spec.training;
-  const microBatches = globalBatchSize / (microBatchSize * language.dataParallel);
-  const whole = cost.vision + language.layersPerStage.reduce((total, layers) => total + layers * cost.layer, cost.head);
-  const mean = (whole * language.dataParallel) / layout.worldSize;
-  return {
-    bubble: (stages - 1) / (microBatches + stages - 1),
-    waiting: 1 - mean / Math.max(...loads, ...seeing),
   };
 }
 
