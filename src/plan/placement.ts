@@ -7,16 +7,22 @@ type Wish = Pick<HostRequest, 'hosts' | 'npusPerHost' | 'runtime' | 'prefer' | '
 /** Names, those first that are wished for and those last that are not, else by name: a gang that comes back gets the same hosts. */
 export function place(hosts: readonly HostView[], wish: Wish): Placement {
   const fitting = hosts.filter((host) => fits(host, wish));
-  const free = usable(fitting, wish).filter((host) => host.live && host.owner === null && host.vacating === null);
-  if (free.length >= wish.hosts)
-    return {
-      hosts: free
-        .sort(byWish(wish))
-        .slice(0, wish.hosts)
-        .map(({ facts }) => facts.name),
-    };
-  return { reason: `Waits for ${wanted(wish)}: ${countByState(fitting)}.` };
+  const able = usable(fitting, wish).filter((host) => host.live && host.owner === null);
+  const free = able.filter(({ vacating }) => vacating === null);
+  if (free.length < wish.hosts) return { reason: `Waits for ${wanted(wish)}: ${countByState(fitting)}.` };
+  const chosen = namesOf(free.sort(byWish(wish)).slice(0, wish.hosts));
+  const suspects = chosen.filter((name) => wish.avoid?.includes(name));
+  const sooner =
+    suspects.length === 0 ? [] : namesOf(able.filter(isBeingProven)).filter((name) => !wish.avoid?.includes(name));
+  return sooner.length === 0
+    ? { hosts: chosen }
+    : { reason: `Waits for ${sooner.join(', ')} to be proven empty, rather than begin on ${suspects.join(', ')}.` };
 }
+
+const namesOf = (hosts: readonly HostView[]): readonly string[] => hosts.map(({ facts }) => facts.name);
+
+/** Within seconds it is free, or has failed to be. */
+const isBeingProven = ({ vacating }: HostView): boolean => vacating !== null && vacating.failure === null;
 
 /** The pool keeps its hosts by name, and sorting keeps the order of what is equally wished for. */
 function byWish({ prefer = [], avoid = [] }: Wish): (a: HostView, b: HostView) => number {

@@ -39,6 +39,15 @@ describe('a gang that begins again', () => {
     expect('hosts' in placed && placed.hosts.toSorted()).toEqual(expected);
   });
 
+  test('waits for a host that is being proven empty, rather than begin on a suspect', () => {
+    const { pool } = new Scene().turn(...free('a', 'b'), registered('c')).answers;
+    expect(place(pool.hosts, { ...wish(2), avoid: ['a'] })).toEqual({
+      reason: 'Waits for c to be proven empty, rather than begin on a.',
+    });
+    expect(place(pool.hosts, { ...wish(2), avoid: ['c'] })).toEqual({ hosts: ['a', 'b'] });
+    expect(place(pool.hosts, wish(2))).toEqual({ hosts: ['a', 'b'] });
+  });
+
   test('gets a suspect when there is no other', () => {
     const { pool } = new Scene().turn(...free('a', 'b')).answers;
     expect(place(pool.hosts, { ...wish(2), avoid: ['a'] })).toEqual({ hosts: ['b', 'a'] });
