@@ -195,8 +195,10 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
       reachedIteration = Math.max(reachedIteration, error.reachedIteration);
       // Of an echo alone, or a host that nobody heard, the first of all is as near as anybody can tell.
       const since = root.since ?? Math.min(...error.failures.flatMap((one) => one.since ?? []));
+      // Who reports a loss that is no number is not always where it began.
+      const host = (root.type === 'LossDiverged' ? divergences.suspects[0] : undefined) ?? root.host;
       await remember({
-        ...{ at: error.foundAt, generation, host: divergences.suspects[0] ?? root.host, failure: root.type },
+        ...{ at: error.foundAt, generation, host, failure: root.type },
         message: root.message,
         ...(since <= error.foundAt ? { secondsToDetect: (error.foundAt - since) / 1000 } : {}),
         secondsToDecide: (Date.now() - error.foundAt) / 1000,

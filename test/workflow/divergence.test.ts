@@ -68,6 +68,13 @@ test('the same again ends the run with its evidence, and cordons nobody', async 
   );
   expect(cause?.message).toContain('The second time it happened without host-a, so no host is to blame.');
   expect(stagedAsDamaged.length).toBeGreaterThan(0);
+  // What is damaged was restored on host-c: the suspect had no part in it.
+  const { incidents } = await fake.client.workflow.getHandle(trainWorkflowId('again')).query<GangState>(QUERIES.gang);
+  expect(incidents.map(({ host, failure }) => [host, failure])).toEqual([
+    ['host-a', 'LossDiverged'],
+    ['host-c', 'CheckpointDamaged'],
+    ['host-c', 'LossDiverged'],
+  ]);
   expect(fake.logOf('again').map((fact) => `${fact.fact} ${String(fact.generation)}`)).toEqual([
     ...['open 1', 'commit 1', 'commit 1', 'open 2', 'drop 1', 'open 3'],
   ]);
