@@ -4,8 +4,10 @@
  * killed.
  */
 
-/** One trainer. The node rank is part of it: on a laptop several hosts of one gang share a machine. */
+/** One trainer. On a laptop several hosts of one gang, and hosts of other clusters with runs of the same id, share a machine. */
 export interface TrainerMarker {
+  /** The folder of its host alone; absolute. */
+  readonly workRoot: string;
   readonly runId: string;
   readonly generation: number;
   readonly nodeRank: number;
@@ -13,9 +15,9 @@ export interface TrainerMarker {
 
 /** The commands of one stage on one host; with `commandId` exactly one of them. */
 export interface CommandMarker {
+  readonly workRoot: string;
   readonly runId: string;
   readonly stage: string;
-  readonly host: string;
   readonly commandId?: string | undefined;
 }
 
@@ -23,14 +25,13 @@ export type Marker = TrainerMarker | CommandMarker;
 
 /** The variables to set in a process, and to look for. Throws when a part is empty: such a marker would match strangers. */
 export function markerEnvironment(marker: Marker): Readonly<Record<string, string>> {
-  const variables: Record<string, string> =
-    'stage' in marker
-      ? { ANNEAL_RUN_ID: marker.runId, ANNEAL_STAGE: marker.stage, ANNEAL_HOST: marker.host }
-      : {
-          ANNEAL_RUN_ID: marker.runId,
-          ANNEAL_GENERATION: String(marker.generation),
-          ANNEAL_NODE_RANK: String(marker.nodeRank),
-        };
+  const variables: Record<string, string> = {
+    ANNEAL_WORK_ROOT: marker.workRoot,
+    ANNEAL_RUN_ID: marker.runId,
+    ...('stage' in marker
+      ? { ANNEAL_STAGE: marker.stage }
+      : { ANNEAL_GENERATION: String(marker.generation), ANNEAL_NODE_RANK: String(marker.nodeRank) }),
+  };
   if ('stage' in marker && marker.commandId !== undefined) variables['ANNEAL_COMMAND_ID'] = marker.commandId;
   for (const [name, value] of Object.entries(variables)) {
     if (value === '' || value.includes('\0')) {
@@ -45,7 +46,7 @@ export function markerEnvironment(marker: Marker): Readonly<Record<string, strin
 /** For messages: `run r1, generation 4, node rank 0`. */
 export function describeMarker(marker: Marker): string {
   return 'stage' in marker
-    ? `run ${marker.runId}, stage ${marker.stage} on ${marker.host}`
+    ? `run ${marker.runId}, stage ${marker.stage}`
     : `run ${marker.runId}, generation ${marker.generation}, node rank ${marker.nodeRank}`;
 }
 

@@ -40,24 +40,24 @@ export interface StopRequest {
   readonly to?: 'workers' | 'launcher';
 }
 
-/** `<root>/<run>/<generation>/<node rank>`. Throws for a run id that could leave the root. */
-export function trainerDir(root: string, marker: TrainerMarker): string {
+/** `<trainers>/<run>/<generation>/<node rank>`. Throws for a run id that could leave the folder. */
+export function trainerDir(trainers: string, marker: Omit<TrainerMarker, 'workRoot'>): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(marker.runId)) {
     throw new Error(
       `The run id ${JSON.stringify(marker.runId)} cannot name a folder: use letters, digits, dot, dash and underscore.`,
     );
   }
-  return join(root, marker.runId, String(marker.generation), String(marker.nodeRank));
+  return join(trainers, marker.runId, String(marker.generation), String(marker.nodeRank));
 }
 
-/** Whose launches were ever recorded below the root: what a host that is taken back may still have. */
-export async function listTrainers(root: string): Promise<readonly TrainerMarker[]> {
-  const found: TrainerMarker[] = [];
-  for (const runId of await readdir(root).catch(() => []))
-    for (const generation of await readdir(join(root, runId)).catch(() => []))
-      for (const nodeRank of await readdir(join(root, runId, generation)).catch(() => [])) {
-        const marker = { runId, generation: Number(generation), nodeRank: Number(nodeRank) };
-        if (await exists(join(trainerDir(root, marker), 'record.json'))) found.push(marker);
+/** Whose launches were ever recorded in the folder: what a host that is taken back may still have. */
+export async function listTrainers(trainers: string): Promise<readonly Omit<TrainerMarker, 'workRoot'>[]> {
+  const found: Omit<TrainerMarker, 'workRoot'>[] = [];
+  for (const runId of await readdir(trainers).catch(() => []))
+    for (const generation of await readdir(join(trainers, runId)).catch(() => []))
+      for (const nodeRank of await readdir(join(trainers, runId, generation)).catch(() => [])) {
+        const trainer = { runId, generation: Number(generation), nodeRank: Number(nodeRank) };
+        if (await exists(join(trainerDir(trainers, trainer), 'record.json'))) found.push(trainer);
       }
   return found;
 }

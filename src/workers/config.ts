@@ -32,7 +32,10 @@ export const AgentConfig = z.strictObject({
   address: z.string().min(1).describe('Where the other hosts of a gang reach this one.'),
   npus: z.int().positive().max(64),
   runtime: z.enum(['cpu', 'ascend']),
-  workRoot: z.string().min(1).describe('A folder of this host alone, on a local disk.'),
+  workRoot: z
+    .string()
+    .startsWith('/', 'must be an absolute path: the processes of this host are known by it')
+    .describe('A folder of this host alone, on a local disk.'),
   runtimeBin: z.string().min(1).describe('The folder with python, torchrun and mm-convert.'),
   trainerHome: z.string().min(1).describe("The folder with the trainer's entry scripts."),
   temporal: Temporal,

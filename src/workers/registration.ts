@@ -142,10 +142,10 @@ async function isTraining(
   workRoot: string,
   { runId, owner: { generation } }: { readonly runId: string; readonly owner: LeaseOwner },
 ): Promise<boolean> {
-  const root = trainersFolder(workRoot);
-  for (const marker of await listTrainers(root))
-    if (marker.runId === runId && marker.generation === generation) {
-      if ((await findTrainer(trainerDir(root, marker))).state === 'running') return true;
+  const trainers = trainersFolder(workRoot);
+  for (const trainer of await listTrainers(trainers))
+    if (trainer.runId === runId && trainer.generation === generation) {
+      if ((await findTrainer(trainerDir(trainers, trainer))).state === 'running') return true;
     }
   return false;
 }

@@ -40,7 +40,7 @@ export async function checkFinite(
     { toolsHome: deps.toolsHome },
   );
   say({ message: `looks for numbers that are not finite in iteration ${String(iteration)}` });
-  const marker = { runId: node.runId, stage: 'stage-in', host: deps.facts.name };
+  const marker = { workRoot: deps.workRoot, runId: node.runId, stage: 'stage-in' };
   await runCommand({ ...command, logFile: join(dir, 'finite.log'), marker }, { signal });
   const { found: bad } = await readReport(report, finiteReport);
   if (bad === null) return;

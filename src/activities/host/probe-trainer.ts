@@ -21,7 +21,7 @@ export function createProbeTrainer(deps: HostDeps): IoActivities['probeTrainer']
   return ({ runId, generation, nodeRank, stacks }) =>
     orFail(() =>
       reporting(facts.name, async () => {
-        const marker = { runId, generation, nodeRank };
+        const marker = { workRoot, runId, generation, nodeRank };
         const dir = trainerDir(trainersFolder(workRoot), marker);
         const trainer = await trainerNow(dir);
         if (!stacks) return { trainer, ranks: [] };

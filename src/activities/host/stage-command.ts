@@ -29,7 +29,7 @@ export async function runStageCommands(
   { say, signal }: Reporter,
 ): Promise<HoleValues & { readonly work: string }> {
   const work = stageFolder(deps.workRoot, runId, plan.stage);
-  const marker = { runId, stage: plan.stage, host: deps.facts.name };
+  const marker = { workRoot: deps.workRoot, runId, stage: plan.stage };
   await killLeftovers(marker);
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true });

@@ -64,8 +64,9 @@ export function createStageIn(
         reporting(facts.name, async ({ signal }) => {
           const dir = trainerDir(trainersFolder(workRoot), input);
           const { runId, generation, nodeRank } = input;
+          const marker = { workRoot, runId, generation, nodeRank };
           // A broken gang cannot save any more, so it gets no grace.
-          const place = { dir, marker: { runId, generation, nodeRank }, lockFile: hostLockFile(workRoot), graceMs: 0 };
+          const place = { dir, marker, lockFile: hostLockFile(workRoot), graceMs: 0 };
           const report = await stopTrainer(place, signal);
           if (!report.gone) throw failure('HostDirty', `Host ${facts.name}: ${report.message}`);
           return { stopped: report.killed.map(({ pid }) => pid), iteration: await iterationOf(dir) };

@@ -63,8 +63,9 @@ interface Found {
 /** At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept. */
 async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, dir: string): Promise<Found> {
   const { runId, generation, nodeRank } = input;
-  const marker = { runId, generation, nodeRank };
-  const lockFile = hostLockFile(deps.workRoot);
+  const { workRoot } = deps;
+  const marker = { workRoot, runId, generation, nodeRank };
+  const lockFile = hostLockFile(workRoot);
   const found = await findTrainer(dir, Context.current().cancellationSignal);
   if (found.state === 'running') return { isAdopted: true, pid: found.trainerPid };
   if (found.state === 'exited') return { isAdopted: false, pid: undefined };
@@ -83,8 +84,8 @@ async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, 
     masterAddress: input.masterAddress,
     masterPort: String(input.masterPort),
     nodeRank: String(nodeRank),
-    dataset: cacheFolder(deps.workRoot, input.inputs.dataset?.digest ?? ''),
-    baseModel: tokenizerFolder(deps.workRoot, input.inputs.model?.digest ?? ''),
+    dataset: cacheFolder(workRoot, input.inputs.dataset?.digest ?? ''),
+    baseModel: tokenizerFolder(workRoot, input.inputs.model?.digest ?? ''),
   };
   await writePlannedFiles(plan.stages.train, values, dir);
   await renewLease(dir, monotonicSeconds());

@@ -36,10 +36,11 @@ export function createVacateHost(deps: HostDeps, hostFence: HostFence): IoActivi
 
 /** Trainers that were launched and have left no report of a clean end: alive, lost, or with processes that survived. */
 async function unended(workRoot: string): Promise<readonly StopTrainer[]> {
-  const root = trainersFolder(workRoot);
+  const trainers = trainersFolder(workRoot);
   const places: StopTrainer[] = [];
-  for (const marker of await listTrainers(root)) {
-    const dir = trainerDir(root, marker);
+  for (const trainer of await listTrainers(trainers)) {
+    const dir = trainerDir(trainers, trainer);
+    const marker = { workRoot, ...trainer };
     const exit = await readExit(dir);
     if (exit === undefined || exit.left.length > 0)
       places.push({ dir, marker, lockFile: hostLockFile(workRoot), graceMs: 0 });
@@ -47,8 +48,8 @@ async function unended(workRoot: string): Promise<readonly StopTrainer[]> {
   return places;
 }
 
-function judgingOf({ facts }: HostDeps, { runId }: LastLease) {
-  return { runId, stage: 'evaluate', host: facts.name };
+function judgingOf({ workRoot }: HostDeps, { runId }: LastLease) {
+  return { workRoot, runId, stage: 'evaluate' };
 }
 
 /** Every process of a trainer has the lock, so one that no folder tells of still holds it. */

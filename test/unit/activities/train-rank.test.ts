@@ -42,8 +42,8 @@ async function stagedHost(script?: string, limits?: HangLimits) {
   // Only the node that hears iterations watches for a hang.
   const gang = limits === undefined ? plan.gang : { ...plan.gang, reportingNode: 0 };
   const root = await scratchFolder();
-  const marker = { runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
   const workRoot = join(root, 'work');
+  const marker = { workRoot, runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
   onTestFinished(async () => {
     await stopEverything({ marker, lockFile: hostLockFile(workRoot), graceMs: 0 });
   });

@@ -70,7 +70,7 @@ test('what a killed supervisor has left is ended too', async () => {
 
 test('a judging that has outlived its agent is ended', async () => {
   await leased(1);
-  const marker = markerEnvironment({ runId: sandbox.runId, stage: 'evaluate', host: 'host-a' });
+  const marker = markerEnvironment({ workRoot: sandbox.root, runId: sandbox.runId, stage: 'evaluate' });
   const child = spawn('sleep', ['600'], { env: { ...process.env, ...marker }, detached: true, stdio: 'ignore' });
   const gone = once(child, 'exit');
   expect(await vacate(2)).toEqual({ stopped: [child.pid] });

@@ -15,7 +15,7 @@ import { commandOf, isAlive, ownIdentity, processTable, readProcess } from '../.
 import { monotonicSeconds } from '../../../src/process/wait.js';
 import { compileProcessFolder, environment, eventually, living } from './support.js';
 
-const marker: CommandMarker = { runId: `test-${randomUUID()}`, stage: 'convert', host: 'h0' };
+const marker: CommandMarker = { workRoot: '/h0', runId: `test-${randomUUID()}`, stage: 'convert' };
 const children: ChildProcess[] = [];
 
 afterEach(async () => {
@@ -30,8 +30,8 @@ function run(script: string, extra: Readonly<Record<string, string>> = markerEnv
   return child.pid;
 }
 
-test('all processes of a marker are ended, in whatever session, and a stranger with half of the marker is not', async () => {
-  const stranger = run('exec sleep 600', { ANNEAL_RUN_ID: marker.runId, ANNEAL_STAGE: 'convert', ANNEAL_HOST: 'h1' });
+test('all processes of a marker are ended, in whatever session; those of another host, or of another cluster with such a run, are not', async () => {
+  const stranger = run('exec sleep 600', markerEnvironment({ ...marker, workRoot: '/h1' }));
   run('setsid sleep 601 & sleep 602 & (setsid bash -c "sleep 603 & sleep 604" &) ; wait');
   const sleeps = await eventually('four sleeps', () => {
     const found = markedProcesses(marker).filter(({ command }) => /^sleep 60[1-4]$/.test(command));
@@ -93,7 +93,7 @@ test('a process that carries the marker itself, and its ancestors, are spared by
 });
 
 test('a marker with an empty part is refused, because it would match strangers', async () => {
-  await expect(killLeftovers({ runId: '', stage: 'convert', host: 'h0' })).rejects.toThrow('ANNEAL_RUN_ID');
+  await expect(killLeftovers({ ...marker, runId: '' })).rejects.toThrow('ANNEAL_RUN_ID');
 });
 
 test('an identity names one process: not a later one with its pid, not one of another boot, not a zombie', async () => {

@@ -15,7 +15,7 @@ import { monotonicSeconds } from '../../../src/process/wait.js';
 import { compileProcessFolder, environment, eventually, living } from './support.js';
 
 let root: string;
-const marker = { runId: `test-${randomUUID()}`, stage: 'convert', host: 'h0' };
+const marker = { workRoot: '/h0', runId: `test-${randomUUID()}`, stage: 'convert' };
 
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'anneal-command-'));
@@ -64,7 +64,7 @@ test('output of both streams goes to the log and to the listener, in the order i
 test('the environment is the one that is given and the marker', async () => {
   const result = await runCommand({ ...bash(''), argv: ['/usr/bin/env'], env: { ONLY: 'this' } });
   const names = result.tail.map((line) => line.split('=')[0]).sort();
-  expect(names).toEqual(['ANNEAL_COMMAND_ID', 'ANNEAL_HOST', 'ANNEAL_RUN_ID', 'ANNEAL_STAGE', 'ONLY']);
+  expect(names).toEqual(['ANNEAL_COMMAND_ID', 'ANNEAL_RUN_ID', 'ANNEAL_STAGE', 'ANNEAL_WORK_ROOT', 'ONLY']);
 });
 
 test('a failure says how it ended and keeps the last 50 lines', async () => {

@@ -15,7 +15,7 @@ import { environment, eventually } from './support.js';
 const WAITS = 'import time; print("ready", flush=True); time.sleep(600)';
 const ANSWERS = `import faulthandler, signal; faulthandler.register(signal.SIGUSR1, all_threads=True); ${WAITS}`;
 
-const MARKER = { runId: `stacks-${String(process.pid)}`, generation: 1, nodeRank: 0 };
+const MARKER = { workRoot: '/h0', runId: `stacks-${String(process.pid)}`, generation: 1, nodeRank: 0 };
 
 let root: string;
 let logFile: string;

@@ -84,6 +84,7 @@ describe('launch', () => {
       'ANNEAL_GENERATION=1',
       'ANNEAL_NODE_RANK=0',
       `ANNEAL_RUN_ID=${sandbox.runId}`,
+      `ANNEAL_WORK_ROOT=${sandbox.root}`,
       'ONLY=this',
       'PATH=/usr/bin:/bin',
     ]);

@@ -36,7 +36,7 @@ export class Sandbox {
   }
 
   marker(generation = 1, nodeRank = 0): TrainerMarker {
-    const marker = { runId: this.runId, generation, nodeRank };
+    const marker = { workRoot: this.root, runId: this.runId, generation, nodeRank };
     this.markers.push(marker);
     return marker;
   }
