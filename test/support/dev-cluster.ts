@@ -34,18 +34,21 @@ export class DevCluster {
   readonly root: string;
   readonly anneal: Anneal;
   readonly #start: () => ChildProcess;
+  readonly #kept: number;
   #dev: ChildProcess;
   readonly #guard: ChildProcess;
 
   private constructor(parts: {
     root: string;
     anneal: Anneal;
+    kept: number;
     start: () => ChildProcess;
     dev: ChildProcess;
     guard: ChildProcess;
   }) {
     this.root = parts.root;
     this.anneal = parts.anneal;
+    this.#kept = parts.kept;
     this.#start = parts.start;
     this.#dev = parts.dev;
     this.#guard = parts.guard;
@@ -54,6 +57,8 @@ export class DevCluster {
   /** Resolves when the server answers and all agents are known to the pool. */
   static async start({ agents, store }: { readonly agents: number; readonly store?: 's3' }): Promise<DevCluster> {
     const root = await realpath(await mkdtemp(join(tmpdir(), 'anneal-e2e-')));
+    // Temporal, the control worker, perhaps an S3 server.
+    const kept = agents + (store === undefined ? 2 : 3);
     const guard = startGuard(root);
     try {
       const start = await devStarter(root, agents, store);
@@ -61,10 +66,10 @@ export class DevCluster {
       const anneal = await until('the server of the dev cluster answers', START_LIMIT_MS, () => {
         if (hasEnded(dev)) throw new Error(`"anneal dev" has ended: ${readFileSync(join(root, 'dev.log'), 'utf8')}`);
         const state = readDevState(stateOf(root));
-        if (state === undefined || state.children.length < agents + (store === undefined ? 2 : 3)) return undefined;
+        if (state === undefined || state.children.length < kept) return undefined;
         return Anneal.connect({ stateDir: stateOf(root) }).catch(() => undefined);
       });
-      const cluster = new DevCluster({ root, anneal, start, dev, guard });
+      const cluster = new DevCluster({ root, anneal, kept, start, dev, guard });
       await cluster.hostsLive(agents);
       return cluster;
     } catch (error) {
@@ -77,8 +82,10 @@ export class DevCluster {
     return stateOf(this.root);
   }
 
+  /** The store's objects as files; those of its S3 server lie as files as well. */
   get storeFolder(): string {
-    return join(this.stateDir, 'store');
+    const { bucket } = parseStoreAddress(this.state.store).s3 ?? {};
+    return bucket === undefined ? join(this.stateDir, 'store') : join(this.stateDir, 's3', 'data', bucket);
   }
 
   get store(): FolderStore {
@@ -94,6 +101,11 @@ export class DevCluster {
     const state = readDevState(this.stateDir);
     if (state === undefined) throw new Error(`There is no state of a dev in ${this.stateDir}.`);
     return state;
+  }
+
+  /** Whether every process that the dev keeps is there. */
+  get isComplete(): boolean {
+    return this.state.children.length === this.#kept;
   }
 
   /** What the dev itself has said so far. */

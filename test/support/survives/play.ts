@@ -161,7 +161,7 @@ export class Ground {
     await until('all processes are back and all hosts are free', LIMIT_MS, async () => {
       const hosts = await this.cluster.anneal.hosts.list().catch(() => []);
       const isFree = hosts.length === 2 && hosts.every(({ live, owner }) => live && owner === null);
-      return isFree && this.cluster.state.children.length === 4 ? true : undefined;
+      return isFree && this.cluster.isComplete ? true : undefined;
     });
   }
 

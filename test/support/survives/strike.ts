@@ -79,6 +79,8 @@ function victimOf(scene: Scene, { victim, node = 0 }: Row): number {
       return cluster.pidOf('worker');
     case 'server':
       return cluster.pidOf('temporal');
+    case 's3 server':
+      return cluster.pidOf('s3');
     case 'anneal dev':
       return cluster.devPid;
   }

@@ -27,7 +27,7 @@ export type Moment =
 
 /** Processes of one node; `rank` is the process that trains, `launcher` is torchrun, `command` is that of a stage. */
 export type NodeVictim = 'rank' | 'launcher' | 'supervisor' | 'agent';
-export type Victim = NodeVictim | 'command' | 'control worker' | 'server' | 'anneal dev';
+export type Victim = NodeVictim | 'command' | 'control worker' | 'server' | 's3 server' | 'anneal dev';
 
 export type Recovery =
   /** Nobody scheduled the work again: the same attempt goes on. */
@@ -47,6 +47,8 @@ export interface Row {
   /** How long the killed server stays down. */
   readonly downSeconds?: number;
   readonly recovery: Recovery;
+  /** After an outage of the server that outlasts its own time-outs a race decides: does it hear a heartbeat first, or fire one? */
+  readonly or?: Recovery;
   /** Of a new generation: from the very save of the moment, or from the one before. */
   readonly from?: 'this save' | 'the save before';
   /** Of a new generation: what the run's incident names as the root. */
@@ -59,6 +61,7 @@ export interface Row {
 const died = { recovery: 'new generation', failure: 'TrainerFailed' } as const;
 const lost = { recovery: 'new generation', failure: 'SupervisorLost' } as const;
 const long = { iterations: LONG_ITERATIONS } as const;
+const outage = { victim: 'server', downSeconds: 30, ...long, recovery: 'adopted', or: 'unnoticed' } as const;
 
 export const ROWS: readonly Row[] = [
   { victim: 'rank', node: 1, moment: 'iteration reached', ...died, from: 'the save before' },
@@ -68,7 +71,7 @@ export const ROWS: readonly Row[] = [
   { victim: 'agent', node: 1, moment: 'iteration reached', recovery: 'adopted' },
   { victim: 'control worker', moment: 'iteration reached', recovery: 'unnoticed' },
   { victim: 'server', downSeconds: 3, moment: 'iteration reached', recovery: 'unnoticed' },
-  { victim: 'server', downSeconds: 30, moment: 'iteration reached', ...long, recovery: 'adopted' },
+  { moment: 'iteration reached', ...outage },
   { victim: 'anneal dev', moment: 'iteration reached', ...long, recovery: 'adopted' },
 
   { victim: 'rank', node: 1, moment: 'save begun', ...died, from: 'the save before' },
@@ -92,7 +95,7 @@ export const ROWS: readonly Row[] = [
   { victim: 'rank', node: 0, moment: 'shipped, not committed', ...died, from: 'this save' },
   { victim: 'agent', node: 0, moment: 'shipped, not committed', recovery: 'adopted' },
   { victim: 'control worker', moment: 'shipped, not committed', recovery: 'unnoticed', always: true },
-  { victim: 'server', downSeconds: 30, moment: 'shipped, not committed', ...long, recovery: 'adopted' },
+  { moment: 'shipped, not committed', ...outage },
   { victim: 'anneal dev', moment: 'shipped, not committed', ...long, recovery: 'adopted' },
 
   { victim: 'rank', node: 1, moment: 'last iteration done', ...died, from: 'the save before' },
@@ -106,7 +109,17 @@ export const ROWS: readonly Row[] = [
   { victim: 'control worker', moment: 'publish half done', recovery: 'unnoticed' },
   { victim: 'server', downSeconds: 3, moment: 'publish half done', recovery: 'unnoticed' },
   { victim: 'anneal dev', moment: 'publish half done', recovery: 'stage retried' },
+
+  { victim: 's3 server', moment: 'save begun', recovery: 'unnoticed' },
+  { victim: 's3 server', node: 0, moment: 'saved, not shipped', recovery: 'unnoticed' },
+  { victim: 's3 server', node: 1, moment: 'part sent', recovery: 'unnoticed' },
+  { victim: 's3 server', moment: 'shipped, not committed', recovery: 'unnoticed' },
+  { victim: 's3 server', moment: 'last iteration done', recovery: 'unnoticed' },
+  { victim: 's3 server', moment: 'publish half done', recovery: 'unnoticed' },
 ];
+
+/** Where a row's run is stored: only who kills the S3 server needs one. */
+export const storeOf = ({ victim }: Row): 's3' | undefined => (victim === 's3 server' ? 's3' : undefined);
 
 export function nameOf({ victim, node, downSeconds, moment }: Row): string {
   const who = downSeconds === undefined ? victim : `${victim} (down ${String(downSeconds)} s)`;
