@@ -1,7 +1,7 @@
 /** The folder below a folder store: where keys lie, what may be followed, and how a finished file becomes visible. */
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { link, lstat, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { link, lstat, readdir, realpath, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureFolder, orUndefined, syncFolder } from './disk.js';
@@ -63,7 +63,7 @@ export class FolderRoot {
     try {
       return await use(temporary);
     } finally {
-      await rm(temporary, { force: true });
+      await orUndefined(unlink(temporary));
     }
   }
 

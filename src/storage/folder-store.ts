@@ -4,11 +4,13 @@
  */
 import { constants } from 'node:fs';
 import { lstat, open, readFile, unlink } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
-import { openSource, orUndefined, syncFolder, writeNewFile } from './disk.js';
+import { fileMode, openSource, orUndefined, syncFolder, writeNewFile } from './disk.js';
 import { StoreError, storeErrorOf } from './errors.js';
 import { FolderRoot } from './folder-root.js';
+import { storeSmallFile } from './hash-pool.js';
 import type { FileDigest } from './hash-pool.js';
 import { inlineBytes, sha256File } from './hashing.js';
 import { checkKey, checkPrefix } from './keys.js';
@@ -21,7 +23,7 @@ import type {
   ObjectStore,
   TransferOptions,
 } from './object-store.js';
-import { fill, readWhole, receiveFile } from './transfer.js';
+import { fill, receiveFile } from './transfer.js';
 
 export interface FolderStoreOptions {
   /** Age since the last write at which a temporary file counts as left behind by a killed process. Default one day. */
@@ -35,7 +37,7 @@ const readBytes = 1024 * 1024;
 export class FolderStore implements ObjectStore {
   readonly url: string;
   /** A few megabytes each. */
-  readonly parallelFiles = 4;
+  readonly parallelFiles = 8;
   readonly #root: FolderRoot;
 
   /** Touches nothing yet; the first call creates the folder if need be and sweeps old temporary files. */
@@ -98,7 +100,7 @@ export class FolderStore implements ObjectStore {
       const place = await this.#root.placeForWriting(key);
       if (place.stats === undefined) {
         const isMine = await this.#root.withTemporary(async (temporary) => {
-          await copyTo(temporary, { what: `file ${path}`, openAt: () => streamOf(path, options.sizeBytes) }, options);
+          await copyTo(temporary, path, options);
           return this.#root.reveal(temporary, place.path);
         });
         if (isMine) return 'created';
@@ -109,19 +111,29 @@ export class FolderStore implements ObjectStore {
 
   async getFile(key: string, path: string, options: FileTransferOptions): Promise<void> {
     checkKey(key);
-    await receiveFile({ what: this.#name(key), path, openAt: (start) => this.openRead(key, { start }) }, options);
+    const { sizeBytes } = options;
+    const openAt = (start: number): Promise<Readable> => this.openRead(key, { start });
+    const readAtOnce = async (): Promise<Uint8Array<ArrayBuffer>> => readSmall(await this.#open(key), sizeBytes);
+    await receiveFile({ what: this.#name(key), path, openAt, readAtOnce }, options);
   }
 
   async openRead(key: string, range: { readonly start?: number; readonly end?: number } = {}): Promise<Readable> {
     return this.#act(`read ${this.#name(key)}`, undefined, async () => {
-      const { path, stats } = await this.#root.place(key);
+      const handle = await this.#open(key);
       const start = range.start ?? 0;
-      const end = Math.min(range.end ?? Infinity, stats?.size ?? 0);
-      if (stats?.isFile() !== true) throw new StoreError('NotFound', `There is no ${this.#name(key)}.`);
-      if (start >= end) return Readable.from([]);
-      const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-      return handle.createReadStream({ start, end: end - 1, highWaterMark: Math.min(readBytes, end - start) });
+      const end = Math.min(range.end ?? Infinity, (await handle.stat()).size);
+      if (start < end)
+        return handle.createReadStream({ start, end: end - 1, highWaterMark: Math.min(readBytes, end - start) });
+      await handle.close();
+      return Readable.from([]);
     });
+  }
+
+  /** Error: NotFound. */
+  async #open(key: string): Promise<FileHandle> {
+    const { path, stats } = await this.#root.place(key);
+    if (stats?.isFile() !== true) throw new StoreError('NotFound', `There is no ${this.#name(key)}.`);
+    return open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   }
 
   async delete(key: string): Promise<void> {
@@ -160,14 +172,32 @@ export class FolderStore implements ObjectStore {
   }
 }
 
-async function copyTo(
-  temporary: string,
-  source: { readonly what: string; readonly openAt: () => Promise<Readable> },
-  options: FileTransferOptions,
-): Promise<void> {
-  if (options.sizeBytes <= inlineBytes) return writeNewFile(temporary, await readWhole(source, options));
-  const found = await fill(source, temporary, 0, options);
-  if (!matches(found, options)) throw digestMismatch(source.what, options, found);
+/** Error: DigestMismatch. */
+async function copyTo(temporary: string, path: string, options: FileTransferOptions): Promise<void> {
+  const { sizeBytes, sha256, onProgress } = options;
+  const isSmall = sizeBytes <= inlineBytes;
+  // Streams and resume points cost many times what the bytes of a small file do.
+  const found = isSmall
+    ? await storeSmallFile({
+        bytes: await readSmall(await openSource(path), sizeBytes),
+        ...{ sha256, part: temporary, path: temporary, mode: fileMode },
+      })
+    : await fill({ openAt: () => streamOf(path, sizeBytes) }, temporary, 0, options);
+  if (!matches(found, options)) throw digestMismatch(`file ${path}`, options, found);
+  if (isSmall) onProgress?.({ bytesDone: sizeBytes, bytesTotal: sizeBytes });
+}
+
+/** All bytes of a file, and one more than promised if it has so many: enough to see that it is too long. */
+async function readSmall(handle: FileHandle, sizeBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    const bytes = new Uint8Array(sizeBytes + 1);
+    let length = 0;
+    for (let count = 1; count > 0 && length <= sizeBytes; length += count)
+      count = (await handle.read(bytes, length, bytes.length - length, length)).bytesRead;
+    return bytes.subarray(0, length);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** One byte more than promised is enough to see that a file is too long. */

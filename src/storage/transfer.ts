@@ -8,7 +8,7 @@ import { isErrno, isStoreError, storeErrorOf } from './errors.js';
 import { EarlySync } from './early-sync.js';
 import { startHash, storeSmallFile } from './hash-pool.js';
 import type { FileDigest } from './hash-pool.js';
-import { inlineBytes, sha256File, sha256Hex } from './hashing.js';
+import { inlineBytes, sha256File } from './hashing.js';
 import { digestMismatch, matches } from './mismatch.js';
 import type { FileTransferOptions } from './object-store.js';
 
@@ -56,19 +56,6 @@ export async function receiveFile(file: IncomingFile, options: FileTransferOptio
     options.signal?.throwIfAborted();
     throw storeErrorOf(error, `bring ${file.what} to ${path}`);
   }
-}
-
-/** A small file at once: streams, threads and resume points cost many times what its bytes do. Error: DigestMismatch. */
-export async function readWhole(
-  source: Pick<IncomingFile, 'what' | 'openAt'>,
-  options: FileTransferOptions,
-): Promise<Uint8Array> {
-  const { sizeBytes, onProgress } = options;
-  const bytes = await readBytes(source, options);
-  const found = { sizeBytes, sha256: sha256Hex(bytes) };
-  if (!matches(found, options)) throw digestMismatch(source.what, options, found);
-  onProgress?.({ bytesDone: sizeBytes, bytesTotal: sizeBytes });
-  return bytes;
 }
 
 /** As many bytes as were promised, whatever they are. Error: DigestMismatch. */
