@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { IoActivities, NpuActivities, StageInput, StageResult } from '../../contract/activities.js';
-import type { ArtifactName, HoleValues, StageName } from '../../plan/plan.js';
+import type { ArtifactName, HoleValues, StageName, StagePlan } from '../../plan/plan.js';
 import { publishArtifact } from '../../storage/file-set.js';
 import { failure, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
@@ -14,6 +14,7 @@ import type { HostFence } from './fence.js';
 import { bringInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { runStageCommands } from './stage-command.js';
+import { Unstored } from './unstored.js';
 import { stageFolder } from './work-folders.js';
 
 /** What prepare says of the data: only what later stages and people need. */
@@ -88,22 +89,35 @@ export function createStages(
       reporting(facts.name, async (beats) => {
         const reporter = over === undefined ? beats : { ...beats, signal: AbortSignal.any([beats.signal, over]) };
         const { [body.stage]: plan } = (await readPlan(store, input.runId)).stages;
-        const values = await bringInputs(deps, input.inputs, reporter);
-        const trained = await bringCheckpoint(input, body.stage, reporter);
-        await body.before?.(values);
-        const work = { runId: input.runId, plan, values: { ...values, ...trained } };
-        const filled = await runStageCommands(deps, work, reporter);
-        const made = await body.after(filled, reporter);
+        const work = stageFolder(workRoot, input.runId, body.stage);
+        const unstored = new Unstored(work, plan, input.inputs);
+        const made = (await unstored.find()) ?? (await make(unstored, plan, input, body, reporter));
         reporter.say({ message: `stores ${body.artifact}` });
-        const artifact = await publishArtifact(store, join(filled.work, body.output), {
+        const artifact = await publishArtifact(store, join(work, body.output), {
           signal: reporter.signal,
           onProgress: ({ bytesDone, bytesTotal }) => {
             reporter.say({ message: `stores ${body.artifact}`, done: bytesDone, total: bytesTotal });
           },
         });
+        await unstored.forget();
         return { artifacts: { [body.artifact]: artifact }, facts: made };
       }),
     );
+  }
+
+  async function make(
+    unstored: Unstored,
+    plan: StagePlan,
+    { runId, inputs }: StageInput,
+    body: StageBody,
+    reporter: Reporter,
+  ): Promise<Facts> {
+    await unstored.forget();
+    const values = await bringInputs(deps, inputs, reporter);
+    const trained = await bringCheckpoint({ runId, inputs }, body.stage, reporter);
+    await body.before?.(values);
+    const filled = await runStageCommands(deps, { runId, plan, values: { ...values, ...trained } }, reporter);
+    return unstored.keep(await body.after(filled, reporter));
   }
 
   /** Publish reads a whole checkpoint: all nodes' files in one folder with its tracker. */

@@ -47,7 +47,10 @@ export interface Row {
   /** How long the killed server stays down. */
   readonly downSeconds?: number;
   readonly recovery: Recovery;
-  /** After an outage of the server that outlasts its own time-outs a race decides: does it hear a heartbeat first, or fire one? */
+  /**
+   * Where a race decides: after an outage the server hears a heartbeat first, or fires the time-out; a store is back before a transfer gives
+   * up, or the stage is tried again.
+   */
   readonly or?: Recovery;
   /** Of a new generation: from the very save of the moment, or from the one before. */
   readonly from?: 'this save' | 'the save before';
@@ -115,7 +118,7 @@ export const ROWS: readonly Row[] = [
   { victim: 's3 server', node: 1, moment: 'part sent', recovery: 'unnoticed' },
   { victim: 's3 server', moment: 'shipped, not committed', recovery: 'unnoticed' },
   { victim: 's3 server', moment: 'last iteration done', recovery: 'unnoticed' },
-  { victim: 's3 server', moment: 'publish half done', recovery: 'unnoticed' },
+  { victim: 's3 server', moment: 'publish half done', recovery: 'unnoticed', or: 'stage retried' },
 ];
 
 /** Where a row's run is stored: only who kills the S3 server needs one. */
