@@ -14,4 +14,4 @@ text=${text//@HOST_IP@/$HOST_IP}
 printf '%s\n' "$text" > "$settings"
 
 # In this shell's place, so that the pod's SIGTERM reaches the agent.
-exec node "${ANNEAL_PREFIX:-/opt/anneal}/engine/node_modules/anneal/bin/anneal.mjs" agent --config "$settings"
+exec node --max-semi-space-size=2 "${ANNEAL_PREFIX:-/opt/anneal}/engine/node_modules/anneal/bin/anneal.mjs" agent --config "$settings"

@@ -24,6 +24,9 @@ export function hostName(index: number): string {
   return `host-${index < 26 ? String.fromCharCode(97 + index) : String(index + 1)}`;
 }
 
+/** An agent shares its host with trainers: a young heap of 2 MiB instead of 16 takes 50 MB off its peak, as infra/ascend does too. */
+const SMALL = ['--max-semi-space-size=2'];
+
 /** Writes the files and returns the processes to keep: one control worker, and the agents. */
 export async function workersOf({ folder, address, agents, store, env }: DevLayout): Promise<readonly KeptSpec[]> {
   const shared = {
@@ -34,7 +37,7 @@ export async function workersOf({ folder, address, agents, store, env }: DevLayo
   const kept = (name: string, command: 'worker' | 'agent', config: string): KeptSpec => ({
     name,
     program: process.execPath,
-    args: [COMMAND_FILE, command, '--config', config],
+    args: [...(command === 'agent' ? SMALL : []), COMMAND_FILE, command, '--config', config],
     env,
     cwd: folder,
     logFile: join(folder, 'logs', `${name}.log`),

@@ -51,7 +51,7 @@ beforeEach(async () => {
   deps = {
     cluster: 'c',
     facts: { name: 'host-a' } as HostDeps['facts'],
-    client: {} as Client,
+    client: {} as unknown as Client,
     store,
     workRoot: join(root, 'work'),
     ...{ runtimeBin: join(root, 'bin'), trainerHome: root, toolsHome: root },

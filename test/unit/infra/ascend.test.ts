@@ -212,7 +212,7 @@ describe('settings', () => {
     const { status, stdout } = run(join(folder, 'entrypoint.sh'), [template, settings], host);
     expect({ status, stdout }).toEqual({
       status: 0,
-      stdout: `/opt/anneal/engine/node_modules/anneal/bin/anneal.mjs agent --config ${settings} `,
+      stdout: `--max-semi-space-size=2 /opt/anneal/engine/node_modules/anneal/bin/anneal.mjs agent --config ${settings} `,
     });
     expect(await readConfig(AgentConfig, settings)).toMatchObject({
       name: 'worker-7.rack2',
