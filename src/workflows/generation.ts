@@ -53,18 +53,16 @@ export async function runGeneration(gang: Generation): Promise<void> {
     await commits.catch(() => undefined);
     await CancellationScope.nonCancellable(commitTheRest);
   }
+  gang.reached.hear(committed);
   if (committed < gang.input.opening.iterations)
-    throw new GangBroken(
-      [
-        {
-          host: hostOf(gang, 0),
-          nodeRank: 0,
-          type: 'CheckpointPartial',
-          message: 'All ranks ended well, but the last iteration is not whole in the store.',
-        },
-      ],
-      committed,
-    );
+    throw new GangBroken([
+      {
+        host: hostOf(gang, 0),
+        nodeRank: 0,
+        type: 'CheckpointPartial',
+        message: 'All ranks ended well, but the last iteration is not whole in the store.',
+      },
+    ]);
 }
 
 /** What has come with a save is shown with its commit. */
@@ -95,6 +93,6 @@ async function prepareHosts(gang: Generation): Promise<number> {
     return (await io.openRendezvous({ runId, generation, nodeRank: 0 })).port;
   } catch (error) {
     if (isCancellation(error)) throw error;
-    throw new GangBroken([{ host: first, nodeRank: 0, ...failureFacts(error) }], from?.iteration ?? 0);
+    throw new GangBroken([{ host: first, nodeRank: 0, ...failureFacts(error) }]);
   }
 }
