@@ -4,6 +4,7 @@ import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { Commit, RunFact } from '../plan/run-log.js';
 import type { Priority, RunSpec } from '../spec/run.js';
 import type { LeaseOwner } from '../plan/hosts.js';
+import type { HostCheck } from '../plan/preflight.js';
 import type { Promotion, PromotionFact, RetrainFact } from '../plan/promotions.js';
 import type { GangNews, GangWords } from './gang.js';
 
@@ -356,6 +357,8 @@ export interface IoActivities {
   readonly publishModel: (input: StageInput) => Promise<StageResult>;
   /** Null when this generation's trainer was launched already. */
   readonly stageIn: (input: StageInInput) => Promise<Restored | null>;
+  /** Looks at the host itself, before a trainer is launched there. */
+  readonly checkHost: () => Promise<HostCheck>;
   readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
   readonly probeTrainer: (input: ProbeTrainerInput) => Promise<TrainerLook>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;

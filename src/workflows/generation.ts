@@ -6,6 +6,7 @@ import { failureFacts } from './failure.js';
 import { GangBroken, hostOf, throwBroken, type Generation } from './gang.js';
 import { withHandover, withRestored, withWords } from '../contract/gang-story.js';
 import { HOST_DUTY, HOST_STAGE } from './options.js';
+import { refuseUnfit } from './preflight.js';
 import { runRanks } from './ranks.js';
 
 export async function runGeneration(gang: Generation): Promise<void> {
@@ -74,16 +75,31 @@ function hear({ view, generation }: Generation, { words, workerReplaced }: Compl
   }
 }
 
-/** Every host has its verified copies and its load folder, or none starts. Returns the rendezvous port on node 0's host. */
+/**
+ * Every host is fit, and has its verified copies and its load folder, or none starts. Both at once: a look costs no recovery a second. Returns
+ * the rendezvous port on node 0's host.
+ */
 async function prepareHosts(gang: Generation): Promise<number> {
   const { runId, cluster, inputs } = gang.input;
   const { generation, from, checkFinite } = gang;
   const resumeFrom = from === undefined ? null : { iteration: from.iteration, checkpoint: from.checkpoint };
+  const staging = new CancellationScope();
   const staged = gang.leases.map(({ host, fence }, nodeRank) =>
-    onIo(cluster, host.name, `stage in g${String(generation)}`, HOST_STAGE).stageIn({
-      ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom, checkFinite },
-    }),
+    staging.run(() =>
+      onIo(cluster, host.name, `stage in g${String(generation)}`, HOST_STAGE).stageIn({
+        ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom, checkFinite },
+      }),
+    ),
   );
+  const allStaged = Promise.allSettled(staged);
+  try {
+    await refuseUnfit(gang);
+  } catch (error) {
+    // What has begun there is ended with the lease, and lies in folders that no other generation reads.
+    staging.cancel();
+    await allStaged;
+    throw error;
+  }
   await throwBroken(gang, staged);
   const restored = (await Promise.all(staged)).flatMap((node) => node ?? []);
   gang.view.show(withRestored(gang.view.state, restored));

@@ -30,6 +30,7 @@ export class Recovery {
   /** Bounded by the verdict: restarts that gain no commit are counted and few. */
   private restartsWithoutProgress = 0;
   private remembered = 0;
+  private unfit: readonly string[] = [];
 
   constructor(of: Recovering) {
     this.of = of;
@@ -37,6 +38,11 @@ export class Recovery {
 
   get incidents(): number {
     return this.remembered;
+  }
+
+  /** Found so since the last generation that gained a commit; it may have been mended since. */
+  get unfitHosts(): readonly string[] {
+    return this.unfit;
   }
 
   /** A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole. */
@@ -67,16 +73,17 @@ export class Recovery {
     if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
     const root = rootCause(error.failures);
     if (root === undefined) throw error;
-    const verdict = await this.decide(root, ended);
+    const gained = this.of.log.committedIteration > (ended.from?.iteration ?? 0);
+    this.unfit = gained ? [] : [...new Set([...this.unfit, ...unfitAmong(error.failures)])];
+    const verdict = await this.decide(root, ended, gained);
     await this.remember(this.incidentOf(error, root, ended, verdict.why));
     if (verdict.decision === 'give up')
       throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, view.state.incidents.slice(-10));
   }
 
   /** Drops what the verdict says must not be read again, and counts the restart where it is one. */
-  private async decide(root: NodeFailure, { from }: Ended): Promise<Verdict | DivergenceVerdict> {
+  private async decide(root: NodeFailure, { from }: Ended, gained: boolean): Promise<Verdict | DivergenceVerdict> {
     const { log, divergences, reached } = this.of;
-    const gained = log.committedIteration > (from?.iteration ?? 0);
     const back =
       gained || from === undefined ? undefined : { from: from.iteration, to: log.now.commits.at(-2)?.iteration ?? 0 };
     const verdict =
@@ -111,6 +118,10 @@ export class Recovery {
     view.show(withIncident(view.state, incident));
     await view.tell();
   }
+}
+
+function unfitAmong(failures: readonly NodeFailure[]): readonly string[] {
+  return failures.filter(({ type }) => type === 'HostUnfit' || type === 'GangUnfit').map(({ host }) => host);
 }
 
 export function isEnd({ iteration }: Commit, { opening }: TrainGangInput): boolean {

@@ -24,6 +24,8 @@ interface Next {
   readonly generation: number;
   /** Where it goes on from; undefined: from the converted model. */
   readonly from: Commit | undefined;
+  /** Hosts that are taken only where no others are free. */
+  readonly avoid: readonly string[];
 }
 
 export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
@@ -58,9 +60,10 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     }
     await pause.over(view);
     asked = Math.max(log.now.generation, asked) + 1;
-    const next = { generation: asked, from };
+    const avoid = [...training.divergences.suspects, ...recovery.unfitHosts];
+    const next = { generation: asked, from, avoid };
     reached.begin(from?.iteration ?? 0);
-    view.show({ generation: asked, hosts: [], phase: 'waiting for hosts', pace: null });
+    view.show({ generation: asked, hosts: [], phase: 'waiting for hosts', warnings: [], pace: null });
     try {
       await pause.unlessPaused(() => borrowAndTrain(training, next));
     } catch (error) {
@@ -71,10 +74,10 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
 
 /** One generation, on hosts of its own for as long as it lasts. */
 async function borrowAndTrain(training: Recovering, next: Next): Promise<void> {
-  const { input, view, log, divergences } = training;
+  const { input, view, log } = training;
   const { cluster, opening } = input;
   const { hosts, npusPerHost, runtime, priority } = opening;
-  const { generation } = next;
+  const { generation, avoid } = next;
   const group = <Result>(work: () => Promise<Result>): Promise<Result> =>
     inGroup(`generation ${String(generation)}`, work);
   await group(() =>
@@ -84,7 +87,7 @@ async function borrowAndTrain(training: Recovering, next: Next): Promise<void> {
         hasBegun: log.now.generation > 0,
         ...(priority && { priority }),
         prefer: log.now.hosts,
-        avoid: divergences.suspects,
+        avoid,
         onWaiting: (note) => {
           view.show({ note });
           void group(() => view.tell());

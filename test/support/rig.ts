@@ -6,7 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -36,7 +36,7 @@ import { cleanEnvironment } from './dev-cluster.js';
 import { demoPlan, demoSpec } from './demo-plan.js';
 import { startGuard, endGuard } from './guard.js';
 import { Line } from './line.js';
-import { REPOSITORY } from './small-run.js';
+import { REPOSITORY, RUNTIME_BIN } from './small-run.js';
 import { startTemporal, type TestServer } from './temporal.js';
 import { until } from './until.js';
 
@@ -93,6 +93,9 @@ export class Rig {
     await mkdir(bin);
     await copyFile(join(import.meta.dirname, 'stand_in_torchrun.py'), join(bin, 'torchrun'));
     await chmod(join(bin, 'torchrun'), 0o755);
+    // Whoever looks at the host finds the rest of a runtime.
+    for (const name of ['pyvenv.cfg', 'lib']) await symlink(join(RUNTIME_BIN, '..', name), join(root, name));
+    for (const name of ['python', 'mm-convert']) await symlink(join(RUNTIME_BIN, name), join(bin, name));
     await rig.startWorker('worker');
     for (const host of hosts) await rig.addHost(host);
     return rig;
