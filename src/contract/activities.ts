@@ -266,6 +266,10 @@ export interface StageInInput extends GangInput {
   /** After a loss that was no number: a commit with numbers that are not finite is damaged. */
   readonly checkFinite: boolean;
 }
+export interface OpenRendezvousInput extends GangInput {
+  /** Ports of earlier generations. */
+  readonly exclude: readonly number[];
+}
 /** Where the files came from that a node's ranks read: from what the host had of an earlier generation, or from the store. */
 export interface Restored {
   readonly localFiles: number;
@@ -359,7 +363,7 @@ export interface IoActivities {
   readonly stageIn: (input: StageInInput) => Promise<Restored | null>;
   /** Looks at the host itself, before a trainer is launched there. */
   readonly checkHost: () => Promise<HostCheck>;
-  readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
+  readonly openRendezvous: (input: OpenRendezvousInput) => Promise<{ readonly port: number }>;
   readonly probeTrainer: (input: ProbeTrainerInput) => Promise<TrainerLook>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
   /** Stores the fence, then ends whatever an earlier lease has left, and proves the host empty. */

@@ -16,6 +16,8 @@ export interface Generation {
   readonly leases: readonly Lease[];
   readonly from: Commit | undefined;
   readonly reached: Reached;
+  /** Of the rendezvous of this run's generations so far: whoever still dials one of them must meet nobody. */
+  readonly ports: Set<number>;
   /** What it goes on from is looked through for numbers that are not finite. */
   readonly checkFinite: boolean;
   /** Records a save that is whole, and drops the commits that are too old by it. */

@@ -9,6 +9,9 @@ import { HOST_DUTY, HOST_STAGE } from './options.js';
 import { refuseUnfit } from './preflight.js';
 import { runRanks } from './ranks.js';
 
+/** A trainer that was left behind ends with its lease: no run has that many generations in that time. */
+const PORTS_EXCLUDED = 100;
+
 export async function runGeneration(gang: Generation): Promise<void> {
   gang.view.show({ phase: 'staging in' });
   const port = await prepareHosts(gang);
@@ -106,7 +109,10 @@ async function prepareHosts(gang: Generation): Promise<number> {
   const first = hostOf(gang, 0);
   try {
     const io = onIo(cluster, first, `rendezvous g${String(generation)}`, HOST_DUTY);
-    return (await io.openRendezvous({ runId, generation, nodeRank: 0 })).port;
+    const exclude = [...gang.ports].slice(-PORTS_EXCLUDED);
+    const { port } = await io.openRendezvous({ runId, generation, nodeRank: 0, exclude });
+    gang.ports.add(port);
+    return port;
   } catch (error) {
     if (isCancellation(error)) throw error;
     throw new GangBroken([{ host: first, nodeRank: 0, ...failureFacts(error) }]);

@@ -17,6 +17,7 @@ export interface Recovering {
   readonly log: GangLog;
   readonly divergences: Divergences;
   readonly reached: Reached;
+  readonly ports: Set<number>;
 }
 
 /** The generation that has ended. */

@@ -39,7 +39,8 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
   const log = await GangLog.read(input, view);
   view.show({ generation: log.now.generation, committedIteration: log.committedIteration });
   const reached = new Reached(log.committedIteration);
-  const training = { input, view, log, divergences: new Divergences(input, view), reached };
+  const divergences = new Divergences(input, view);
+  const training = { input, view, log, divergences, reached, ports: new Set<number>() };
   const recovery = new Recovery(training);
 
   // A run that retries another one has that one's commit as its first; from then on its log is as any other.
@@ -60,7 +61,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     }
     await pause.over(view);
     asked = Math.max(log.now.generation, asked) + 1;
-    const avoid = [...training.divergences.suspects, ...recovery.unfitHosts];
+    const avoid = [...divergences.suspects, ...recovery.unfitHosts];
     const next = { generation: asked, from, avoid };
     reached.begin(from?.iteration ?? 0);
     view.show({ generation: asked, hosts: [], phase: 'waiting for hosts', warnings: [], pace: null });
@@ -100,7 +101,7 @@ async function borrowAndTrain(training: Recovering, next: Next): Promise<void> {
 
 /** The generation is its `open` fact: from then on it exists, whatever becomes of it. */
 async function openAndTrain(training: Recovering, next: Next, { owner, leases: granted }: HostGrant): Promise<void> {
-  const { input, view, log, divergences, reached } = training;
+  const { input, view, log, divergences, reached, ports } = training;
   const { opening, stageKey } = input;
   const { generation, from } = next;
   const leases = seat(granted, log.now.hosts);
@@ -112,7 +113,7 @@ async function openAndTrain(training: Recovering, next: Next, { owner, leases: g
   });
   upsertSearchAttributes([searchAttribute('AnnealGeneration', generation), searchAttribute('AnnealHosts', hosts)]);
   await runGeneration({
-    ...{ input, generation, owner, leases, from, reached, view },
+    ...{ input, generation, owner, leases, from, reached, ports, view },
     checkFinite: divergences.isOpen,
     commit: async (save) => {
       await log.commit(save, generation, opening.keepCheckpoints);

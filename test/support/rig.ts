@@ -25,6 +25,7 @@ import {
 } from '../../src/contract/messages.js';
 import { controlQueue, poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
 import { resumePrefix, runLogPrefix } from '../../src/contract/store-keys.js';
+import type { AgentConfig } from '../../src/workers/config.js';
 import type { HostView } from '../../src/plan/hosts.js';
 import type { Plan } from '../../src/plan/plan.js';
 import type { RunFact } from '../../src/plan/run-log.js';
@@ -120,18 +121,18 @@ export class Rig {
     this.#spawn(name, program.length > 0 ? [...program, file] : [COMMAND, 'worker', '--config', file]);
   }
 
-  /** Starts an agent of this host; resolves when the pool knows this very process. */
-  async addHost(name: string): Promise<void> {
-    const pid = (await this.startAgent(name)).pid;
+  /** Starts an agent of this host, with settings of its own; resolves when the pool knows this very process. */
+  async addHost(name: string, own: Partial<AgentConfig> = {}): Promise<void> {
+    const pid = (await this.startAgent(name, name, own)).pid;
     await until(`${name} has registered`, LIMIT_MS, async () => {
       if (this.#processes.get(name)?.exitCode !== null) throw new Error(this.said(name));
-      const hosts = await this.#pool().catch(() => []);
+      const hosts = await this.hosts().catch(() => []);
       return hosts.find(({ facts }) => facts.name === name && facts.agentPid === pid);
     });
   }
 
   /** Another process of the same settings, under another name here; the first one of a host is `addHost`'s. */
-  async startAgent(host: string, as = host): Promise<ChildProcess> {
+  async startAgent(host: string, as = host, own: Partial<AgentConfig> = {}): Promise<ChildProcess> {
     const [name, port = ''] = this.#server.address.split(':');
     const line = this.#lines.get(host) ?? (await Line.open(name ?? '', Number(port)));
     this.#lines.set(host, line);
@@ -144,6 +145,7 @@ export class Rig {
         temporal: { address: line.address, namespace: 'default' },
         store: { folder: join(this.root, 'store') },
         ...{ leaseTtlSeconds: LEASE_SECONDS, graceSeconds: 10 },
+        ...own,
       }),
     );
     return this.#spawn(as, [COMMAND, 'agent', '--config', file]);
@@ -282,10 +284,10 @@ export class Rig {
   }
 
   async owners(): Promise<readonly unknown[]> {
-    return (await this.#pool()).map(({ owner }) => owner);
+    return (await this.hosts()).map(({ owner }) => owner);
   }
 
-  async #pool(): Promise<readonly HostView[]> {
+  async hosts(): Promise<readonly HostView[]> {
     const pool = this.client.workflow.getHandle(poolWorkflowId(RIG));
     return (await pool.query<PoolState>(QUERIES.pool)).hosts;
   }
