@@ -224,12 +224,16 @@ const CASES: readonly Case[] = [
     at: factKey(promotionPrefix('rolled-back'), 2),
     act: { activity: 'promote', input: promotion('late', 'rolled-back') },
     before: (store) => attempt(store, { activity: 'promote', input: promotion('old', 'rolled-back') }),
+    instead: { activity: 'promote', input: promotion('faster', 'rolled-back') },
     then: [
+      { activity: 'promote', input: promotion('late', 'rolled-back') },
       {
         activity: 'choosePromotion',
         input: { request: 'r', why: 'bad', choice: { model: 'rolled-back', rollBackTo: null } },
       },
     ],
+    // It has lost the race, looks again, and finds what the other attempt of it has promoted since.
+    outcome: { result: { number: 3 } },
   },
   {
     what: 'a rollback by hand, after which a new model was promoted',

@@ -1,12 +1,10 @@
 /** One attempt of a control worker's activity over a real store, beside a server that only knows a cluster with hosts enough. */
 import type { Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { createControlActivities } from '../../src/activities/control/index.js';
 import type { ControlActivities } from '../../src/contract/activities.js';
 import type { ObjectStore } from '../../src/storage/object-store.js';
-import { quietRuntime } from './quiet-runtime.js';
-
-quietRuntime();
 
 export type ControlAct = {
   [Name in keyof ControlActivities]: {
@@ -38,7 +36,8 @@ export function controlActivities(store: ObjectStore): ControlActivities {
 export async function attempt(store: ObjectStore, { activity, input }: ControlAct): Promise<unknown> {
   const run = controlActivities(store)[activity] as (input: unknown) => Promise<unknown>;
   try {
-    return { result: (await new MockActivityEnvironment({ attempt: 1 }).run(run, input)) ?? null };
+    const environment = new MockActivityEnvironment({ attempt: 1 }, { logger: new DefaultLogger('ERROR') });
+    return { result: (await environment.run(run, input)) ?? null };
   } catch (error) {
     return { failure: (error as { readonly type?: string }).type ?? String(error) };
   }
