@@ -3,12 +3,12 @@
  * behind and still dials its old master, which it must not find in the new gang. Real server, worker, agents and supervisors; torchrun is the
  * real one where it is left behind, and a stand-in elsewhere.
  */
-import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TrainGangResult } from '../../src/contract/messages.js';
-import { hostStatus } from '../../src/plan/hosts.js';
+import { hostStatus, type HostView } from '../../src/plan/hosts.js';
 import { readProcess } from '../../src/process/proc.js';
 import { readExit } from '../../src/process/trainer-files.js';
 import { Rig } from '../support/rig.js';
@@ -35,8 +35,8 @@ afterAll(() => rig.stop());
 const digestOf = ({ artifacts }: TrainGangResult): string => artifacts.checkpoint?.digest ?? 'none';
 
 /** A runtime of links to the real one, with these programs. */
-async function runtimeOf(name: string, programs: readonly string[]): Promise<string> {
-  const folder = join(rig.root, `runtime-${name}`);
+async function runtimeOf(programs: readonly string[]): Promise<string> {
+  const folder = await mkdtemp(join(rig.root, 'runtime-'));
   const bin = join(folder, 'bin');
   await mkdir(bin, { recursive: true });
   for (const part of ['pyvenv.cfg', 'lib']) await symlink(join(RUNTIME_BIN, '..', part), join(folder, part));
@@ -44,14 +44,22 @@ async function runtimeOf(name: string, programs: readonly string[]): Promise<str
   return bin;
 }
 
-async function hostNamed(name: string) {
+async function hostNamed(name: string): Promise<HostView> {
   const host = (await rig.hosts()).find(({ facts }) => facts.name === name);
   if (host === undefined) throw new Error(`The pool has no host ${name}.`);
   return host;
 }
 
+/** Once it is proven empty, and its agent has told what it finds. */
+async function freeHost(name: string): Promise<HostView> {
+  return until(`${name} is proven empty`, LIMIT_MS, async () => {
+    const now = await hostNamed(name);
+    return now.vacating === null && now.health !== undefined ? now : undefined;
+  });
+}
+
 test('a host that is unfit is left out and set apart before anything is launched there, and the run goes on elsewhere', async () => {
-  await rig.addHost(UNFIT, { runtimeBin: await runtimeOf(UNFIT, ['python', 'torchrun']) });
+  await rig.addHost(UNFIT, { runtimeBin: await runtimeOf(['python', 'torchrun']) });
   const run = await rig.train('left-out', TRAINING);
   expect(digestOf(await within('the training ends', LIMIT_MS, run.result()))).toBe(undisturbed);
 
@@ -71,23 +79,21 @@ test('a host that is unfit is left out and set apart before anything is launched
   const { warnings } = await rig.gang('left-out');
   expect(warnings.filter((one) => !/clock/i.test(one))).toEqual([]);
 
-  const host = await until('the host is proven empty', LIMIT_MS, async () => {
-    const now = await hostNamed(UNFIT);
-    return now.vacating === null && now.health !== undefined ? now : undefined;
-  });
+  const host = await freeHost(UNFIT);
   expect([hostStatus(host), (await hostNamed('host-a')).cordon]).toEqual(['quarantined', null]);
   expect(host.cordon?.reason).toContain(`Unfit to train: ${found}`);
   expect(host.health).toMatchObject({ isFit: false, findings: expect.arrayContaining([found]) as string[] });
 });
 
 test('a torchrun that is left behind and dials its old master joins nobody, and ends with its lease', async () => {
-  const runtimeBin = await runtimeOf('host-b', ['python', 'mm-convert']);
+  const runtimeBin = await runtimeOf(['python', 'mm-convert']);
   // It is there, and dials only when it may.
   const go = join(rig.root, 'go');
   const script = `#!/bin/sh\nwhile [ ! -e "${go}" ]; do sleep 0.05; done\nexec "${join(RUNTIME_BIN, 'torchrun')}" "$@"\n`;
   await writeFile(join(runtimeBin, 'torchrun'), script);
   await chmod(join(runtimeBin, 'torchrun'), 0o755);
   await rig.addHost('host-b', { runtimeBin, leaseTtlSeconds: LEASE_SECONDS });
+  await freeHost('host-b');
   await rig.hold(30);
   const run = await rig.train('left-behind', TRAINING);
   const [master, stale] = await rig.nodes('left-behind');
