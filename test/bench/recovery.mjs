@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
   options: {
     'host-losses': { type: 'string', default: '10' },
     'rank-kills': { type: 'string', default: '10' },
-    'save-every': { type: 'string', default: '100' },
+    'save-every': { type: 'string', default: '50' },
     /** `anneal` or `torchrun` alone. */
     only: { type: 'string', default: '' },
     /** Of the elastic torchrun, such as `last_call_timeout=5`; left out, its defaults. */
@@ -37,8 +37,8 @@ const { values: flags } = parseArgs({
   },
 });
 
-/** A kill comes so many iterations after a save: a second of them, as in the middle between two saves. */
-const PAST_SAVE = 40;
+/** A kill comes so many iterations after a save, which a restart then trains again. */
+const PAST_SAVE = 20;
 /** Nobody waits for the end of it. */
 const ITERATIONS = 1_000_000;
 const HOSTS = ['host-a', 'host-b', 'host-c'];
@@ -80,7 +80,7 @@ function send(pid, signal) {
 /** @param {string} runId */
 function trainerFolders(runId) {
   return HOSTS.flatMap((host) => {
-    const run = join(state, 'hosts', host, 'trainers', runId);
+    const run = join(state, 'hosts', host, 'work', 'trainers', runId);
     return (existsSync(run) ? readdirSync(run) : []).flatMap((generation) =>
       readdirSync(join(run, generation)).map((rank) => ({
         host,
