@@ -4,6 +4,7 @@ import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { Commit, RunFact } from '../plan/run-log.js';
 import type { Priority, RunSpec } from '../spec/run.js';
 import type { LeaseOwner } from '../plan/hosts.js';
+import type { HostCheck } from '../plan/preflight.js';
 import type { Promotion, PromotionFact, RetrainFact } from '../plan/promotions.js';
 import type { GangNews, GangWords } from './gang.js';
 
@@ -265,6 +266,10 @@ export interface StageInInput extends GangInput {
   /** After a loss that was no number: a commit with numbers that are not finite is damaged. */
   readonly checkFinite: boolean;
 }
+export interface OpenRendezvousInput extends GangInput {
+  /** Ports of earlier generations. */
+  readonly exclude: readonly number[];
+}
 /** Where the files came from that a node's ranks read: from what the host had of an earlier generation, or from the store. */
 export interface Restored {
   readonly localFiles: number;
@@ -356,7 +361,9 @@ export interface IoActivities {
   readonly publishModel: (input: StageInput) => Promise<StageResult>;
   /** Null when this generation's trainer was launched already. */
   readonly stageIn: (input: StageInInput) => Promise<Restored | null>;
-  readonly openRendezvous: (input: GangInput) => Promise<{ readonly port: number }>;
+  /** Looks at the host itself, before a trainer is launched there. */
+  readonly checkHost: () => Promise<HostCheck>;
+  readonly openRendezvous: (input: OpenRendezvousInput) => Promise<{ readonly port: number }>;
   readonly probeTrainer: (input: ProbeTrainerInput) => Promise<TrainerLook>;
   readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
   /** Stores the fence, then ends whatever an earlier lease has left, and proves the host empty. */

@@ -16,6 +16,7 @@ export function newGang(iterations: number): GangState {
     iterations,
     phase: 'waiting for hosts',
     note: '',
+    warnings: [],
     pace: null,
     incidents: [],
     handovers: [],

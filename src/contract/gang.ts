@@ -55,6 +55,8 @@ export interface GangState {
   readonly phase: 'waiting for hosts' | 'staging in' | 'training' | 'stopping' | 'paused' | 'done';
   /** Why it waits; empty when it does not. */
   readonly note: string;
+  /** Of the hosts of the present generation: what may matter, and does not keep it from training. */
+  readonly warnings: readonly string[];
   /** Null until the present generation has been heard. */
   readonly pace: TrainingPace | null;
   /** The last `KEPT` of each, oldest first. */

@@ -3,7 +3,7 @@ import type { ArtifactName, StageName } from '../plan/plan.js';
 import type { Commit } from '../plan/run-log.js';
 import type { RunSpec } from '../spec/run.js';
 import type { ChoosePromotionInput, FileSetRef, PromotedModel, RunOpening, StageResult } from './activities.js';
-import type { HostView, Pool } from '../plan/hosts.js';
+import type { HostHealth, HostView, Pool } from '../plan/hosts.js';
 import type { DataState } from '../plan/promotions.js';
 import type { Waiting } from '../plan/queue.js';
 import type { GangState } from './gang.js';
@@ -173,6 +173,8 @@ export const UPDATES = {
   resumeRun: 'resumeRun',
   /** agent -> pool: [HostFacts] -> Registration */
   registerHost: 'registerHost',
+  /** agent -> pool: [HostLook] */
+  hostLooked: 'hostLooked',
   /** operator -> pool: [CordonHost] */
   cordonHost: 'cordonHost',
   /** operator -> pool: [CordonHost]; as a cordon, and who holds the host is asked to move */
@@ -183,6 +185,10 @@ export const UPDATES = {
 export interface Registration {
   /** The pool's first run id: another one is another pool, which does not know the host. */
   readonly poolId: string;
+}
+export interface HostLook {
+  readonly host: string;
+  readonly health: HostHealth;
 }
 export interface CordonHost {
   readonly host: string;

@@ -43,8 +43,11 @@ export interface FailureClass {
   /** These two are of failures that a node of a gang can meet. */
   readonly evidence?: Evidence;
   readonly gang?: GangAction;
-  /** No spec can cause it: it speaks against the host. */
-  readonly isHostFault?: true;
+  /**
+   * No spec can cause it: it speaks against the host. `again`: the second time within a day sets it apart, since once may be chance;
+   * `once`: it was looked at and found unfit.
+   */
+  readonly hostFault?: 'again' | 'once';
   /** For people, with Markdown: what is seen and why, what the engine has done, and what to do. */
   readonly symptom: string;
   readonly engine: string;
@@ -230,7 +233,7 @@ export const FAILURES = {
     actor: 'workflow',
     evidence: 'host',
     gang: 'again',
-    isHostFault: true,
+    hostFault: 'again',
     symptom:
       "A process survived SIGKILL for 10 s, usually in a driver; or somebody holds the host's lock that no trainer's folder tells of.",
     engine:
@@ -243,7 +246,7 @@ export const FAILURES = {
     actor: 'workflow',
     evidence: 'host',
     gang: 'again',
-    isHostFault: true,
+    hostFault: 'again',
     symptom: 'The supervisor of a trainer was killed, and its trainer died with it.',
     engine:
       'Ended what was left of the trainer and opened the next generation. It counts against the host: twice in 24 hours sets it apart for a day.',
@@ -357,11 +360,28 @@ export const OBSERVED = {
   HostLost: {
     evidence: 'host lost',
     gang: 'again',
-    isHostFault: true,
+    hostFault: 'again',
     symptom:
       'The host did not answer within seconds when all hosts of the gang were asked for a sign of life: after the end of a node, or when its agent did not take work up.',
     engine:
       'Did not wait for it, and opened the next generation. It counts against the host: twice in 24 hours sets it apart for a day. Whatever still runs there ends with its lease and can change nothing.',
+  },
+  HostUnfit: {
+    evidence: 'host',
+    gang: 'again',
+    hostFault: 'once',
+    symptom:
+      'The look at the hosts before a launch found something on this one, and not on all others, with which a training would fail or be wrong: a chip that is missing, sick or held by a stranger, a link that is down, a runtime without its packages, a full disk, no way to the store. The sentence has the rule and the remedy.',
+    engine:
+      'Launched nothing, set the host apart for a day with that reason (two hosts a run at most), and opened the next generation without it if others are free. A store that no host of the gang reaches is waited for instead.',
+  },
+  GangUnfit: {
+    evidence: 'cause',
+    gang: 'again',
+    symptom:
+      'The look at the hosts before a launch found the same on every host of the gang, so it speaks against none of them.',
+    engine:
+      'Launched nothing, cordoned nobody, and opened the next generation on other hosts if some are free. The third time in a row ends the run.',
   },
   AllSilent: {
     evidence: 'unclear',
@@ -402,7 +422,7 @@ export const OBSERVED = {
 export function gangClass(type: string): {
   readonly evidence: Evidence;
   readonly gang: GangAction;
-  readonly isHostFault: boolean;
+  readonly hostFault: FailureClass['hostFault'] | null;
   readonly remedy: string;
 } {
   const row: Partial<FailureClass> | undefined = Object.hasOwn(FAILURES, type)
@@ -410,6 +430,6 @@ export function gangClass(type: string): {
     : Object.hasOwn(OBSERVED, type)
       ? OBSERVED[type as keyof typeof OBSERVED]
       : undefined;
-  const { evidence = 'unclear', gang = 'again', isHostFault = false, remedy = '' } = row ?? {};
-  return { evidence, gang, isHostFault, remedy };
+  const { evidence = 'unclear', gang = 'again', hostFault = null, remedy = '' } = row ?? {};
+  return { evidence, gang, hostFault, remedy };
 }

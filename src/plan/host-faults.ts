@@ -11,24 +11,28 @@ const QUARANTINES_PER_RUN = 2;
 const FAULTS_KEPT = 5;
 
 /**
- * Failures that no spec can cause: nobody answers for the host, a process survives SIGKILL, somebody killed a supervisor. A trainer
- * that dies is none of them: it would die on every host.
+ * Failures that no spec can cause: nobody answers for the host, a process survives SIGKILL, somebody killed a supervisor, a look found it
+ * unfit. A trainer that dies is none of them: it would die on every host.
  */
 export function hostFaults(failures: readonly NodeFailure[]): readonly HostFault[] {
   return failures
-    .filter(({ type }) => gangClass(type).isHostFault)
+    .filter(({ type }) => gangClass(type).hostFault !== null)
     .map(({ host, type, message }) => ({ host, failure: type, message }));
 }
 
-/** Notes a fault; the second within a day sets the host apart for a day. */
+/** Notes a fault; the second within a day, or the first that was no chance, sets the host apart for a day. */
 export function noteFault(hosts: readonly HostView[], name: string, fault: NotedFault): readonly HostView[] {
   const byRun = hosts.filter(({ cordon }) => isQuarantine(cordon) && cordon.metBy === fault.metBy).length;
   return hosts.map((host) => {
     if (host.facts.name !== name) return host;
     const faults = [...recent(host.faults, fault.at), fault].slice(-FAULTS_KEPT);
-    const isBad = faults.length >= FAULTS_FOR_QUARANTINE && host.cordon === null && byRun < QUARANTINES_PER_RUN;
+    const isFound = gangClass(fault.failure).hostFault === 'once';
+    const isBad =
+      (isFound || faults.length >= FAULTS_FOR_QUARANTINE) && host.cordon === null && byRun < QUARANTINES_PER_RUN;
     if (!isBad) return { ...host, faults };
-    const reason = `At fault ${String(faults.length)} times in 24 hours, the last time ${fault.failure}: ${fault.message}`;
+    const reason = isFound
+      ? `Unfit to train: ${fault.message}`
+      : `At fault ${String(faults.length)} times in 24 hours, the last time ${fault.failure}: ${fault.message}`;
     return { ...host, faults, cordon: { reason, since: fault.at, until: fault.at + DAY_MS, metBy: fault.metBy } };
   });
 }

@@ -23,6 +23,16 @@ export interface HostFacts {
   readonly held: LeaseOwner | null;
 }
 
+/** What an agent has found when it last looked at its host; short, since the pool keeps it of all. */
+export interface HostHealth {
+  /** Epoch milliseconds by the host's clock; a look that finds the same does not change it. */
+  readonly since: number;
+  /** Nothing refuses the host. */
+  readonly isFit: boolean;
+  /** What refuses the host first; each a sentence with its rule. */
+  readonly findings: readonly string[];
+}
+
 /** Who holds a host: one generation of one gang, for the life of the run id. */
 export interface LeaseOwner {
   readonly workflowId: string;
@@ -80,6 +90,8 @@ export interface HostView {
   readonly cordon: Cordon | null;
   /** Of the last day, oldest first. */
   readonly faults: readonly NotedFault[];
+  /** Left out until its agent has told. */
+  readonly health?: HostHealth;
 }
 export interface Vacating {
   readonly why: string;

@@ -10,6 +10,7 @@ import {
   type HostBlame,
   type HostDrain,
   type HostFacts,
+  type HostHealth,
   type HostRelease,
   type HostRequest,
   type HostView,
@@ -20,6 +21,7 @@ import { enqueue } from './queue.js';
 /** Times are epoch milliseconds by the pool's clock. */
 export type PoolEvent =
   | { readonly event: 'registered'; readonly facts: HostFacts; readonly at: number }
+  | { readonly event: 'looked at'; readonly host: string; readonly health: HostHealth }
   | { readonly event: 'requested'; readonly request: HostRequest }
   /** The owner gives all its hosts back, and its place in the queue if it still waits. */
   | { readonly event: 'released'; readonly release: HostRelease; readonly at: number }
@@ -48,6 +50,8 @@ export function reducePool(pool: Pool, event: PoolEvent): Pool {
   switch (event.event) {
     case 'registered':
       return withHost(pool, event.facts, event.at);
+    case 'looked at':
+      return mapHosts(pool, (host) => (host.facts.name === event.host ? { ...host, health: event.health } : host));
     case 'requested':
       return request(pool, event.request);
     case 'released':

@@ -16,6 +16,8 @@ export interface HostReadings {
   /** Programs of the runtime that are not there. */
   readonly missingPrograms: readonly string[];
   readonly disk: Reading<Space>;
+  /** Below this a host is refused; left out, below what a training of the largest known model needs. */
+  readonly leastDiskBytes?: number | undefined;
   readonly shm: Reading<Space>;
   readonly ports: PortReadings;
   readonly clock: Reading<ClockReadings>;

@@ -12,6 +12,7 @@ export interface HostPlaces {
   readonly runtime: HostReadings['runtime'];
   readonly npus?: number | undefined;
   readonly workRoot: string;
+  readonly leastDiskBytes?: number;
   /** Undefined: nobody says which Python is meant. */
   readonly runtimeBin?: string | undefined;
   readonly store?: StoreSettings | undefined;
@@ -23,7 +24,7 @@ export interface HostPlaces {
 const ANY_PYTHON = 'python3';
 
 export async function probeHost(places: HostPlaces, limits?: ProbeLimits): Promise<HostReadings> {
-  const { runtime, npus, workRoot, runtimeBin, store } = places;
+  const { runtime, npus, workRoot, leastDiskBytes, runtimeBin, store } = places;
   const packages = runtime === 'ascend' ? ASCEND_PACKAGES : PACKAGES;
   const [ascend, look, disk, shm, ports, reached] = await Promise.all([
     places.ascend === undefined ? undefined : withBaseline(places.ascend, workRoot, limits),
@@ -36,7 +37,7 @@ export async function probeHost(places: HostPlaces, limits?: ProbeLimits): Promi
   // A runtime that is not there says nothing of the clock.
   const { clock } = 'unread' in look.python && runtimeBin !== undefined ? await lookWithPython(ANY_PYTHON, []) : look;
   return {
-    ...{ runtime, npus, disk, shm, ports, clock },
+    ...{ runtime, npus, disk, leastDiskBytes, shm, ports, clock },
     ...(ascend === undefined ? {} : { ascend }),
     ...(runtimeBin === undefined ? {} : { python: look.python }),
     missingPrograms: runtimeBin === undefined ? [] : await missingIn(runtimeBin, PROGRAMS),

@@ -5,9 +5,11 @@ import type { Client } from '@temporalio/client';
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import { createHostActivities } from '../activities/host/index.js';
 import type { HostDeps } from '../activities/host/deps.js';
+import { HostDoctor, lookNowAndThen } from '../activities/host/host-doctor.js';
 import { agentLockFile, attemptsFolder } from '../activities/host/work-folders.js';
 import { agentIdentity, ioQueue, npuQueue } from '../contract/names.js';
 import type { HostFacts } from '../plan/hosts.js';
+import { placesOf } from '../preflight/places.js';
 import { takeAgentLock } from '../process/host-lock.js';
 import { inheritedEnvironment } from '../process/marker.js';
 import type { ObjectStore } from '../storage/object-store.js';
@@ -44,19 +46,22 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
     try {
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
       await stopOrphan(config, client);
-      const registering = { config, version, client, startedAt: new Date().toISOString(), signal: ending.signal };
+      const doctor = new HostDoctor(placesOf(config, process.env['PATH'] ?? ''));
+      const startedAt = new Date().toISOString();
+      const registering = { config, version, client, startedAt, signal: ending.signal, health: () => doctor.health };
       // Before any work is taken up: what it does next is for the agent that the pool knows under this name.
       const registration = await register(registering);
-      const workers = await createWorkers(config, registration.facts, store, connection, client);
+      const workers = await createWorkers(config, registration.facts, store, doctor, connection, client);
       const working = Promise.all(workers.map((one) => one.run())).finally(end);
       const shutDown = (): void => {
         for (const one of workers) if (one.getState() === 'RUNNING') one.shutdown();
       };
       ending.signal.addEventListener('abort', shutDown);
       if (ending.signal.aborted) shutDown();
+      const looking = lookNowAndThen(config.workRoot, doctor, ending.signal);
       const refused = await stayRegistered(registering, registration);
       end();
-      await working;
+      await Promise.all([working, looking]);
       if (refused !== undefined) throw refused;
     } catch (error) {
       // Asked to end while it still waited for the pool.
@@ -74,6 +79,7 @@ async function createWorkers(
   config: AgentConfig,
   facts: HostFacts,
   store: ObjectStore,
+  doctor: HostDoctor,
   connection: NativeConnection,
   client: Client,
 ): Promise<readonly Worker[]> {
@@ -90,7 +96,7 @@ async function createWorkers(
     leaseTtlSeconds: config.leaseTtlSeconds,
     graceSeconds: config.graceSeconds,
   };
-  const { io, npu } = createHostActivities(deps);
+  const { io, npu } = createHostActivities(deps, doctor);
   const workers: Worker[] = [];
   const isEnding = (): boolean => workers.some((worker) => worker.getState() !== 'RUNNING');
   const common = {

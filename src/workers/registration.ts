@@ -14,9 +14,9 @@ import { ApplicationFailure } from '@temporalio/common';
 import { Runtime } from '@temporalio/worker';
 import { readFence } from '../activities/host/fence.js';
 import { trainersFolder, workRootIdFile } from '../activities/host/work-folders.js';
-import { UPDATES, WORKFLOW_TYPES, type Registration } from '../contract/messages.js';
+import { UPDATES, WORKFLOW_TYPES, type HostLook, type Registration } from '../contract/messages.js';
 import { controlQueue, poolWorkflowId } from '../contract/names.js';
-import type { HostFacts, LeaseOwner } from '../plan/hosts.js';
+import type { HostFacts, HostHealth, LeaseOwner } from '../plan/hosts.js';
 import { bootId } from '../process/proc.js';
 import { findTrainer } from '../process/supervisor.js';
 import { createFile, listTrainers, trainerDir } from '../process/trainer-files.js';
@@ -40,6 +40,8 @@ export interface Registering {
   readonly startedAt: string;
   readonly client: Client;
   readonly signal: AbortSignal;
+  /** What the last look at the host has found. */
+  readonly health: () => HostHealth | undefined;
 }
 
 /** Resolves when the pool knows the host; throws AgentRefusedError, or the signal's reason. */
@@ -78,15 +80,20 @@ export async function stayRegistered(
   registering: Registering,
   registration: Registration,
 ): Promise<AgentRefusedError | undefined> {
-  const { client, config, signal } = registering;
+  const { client, config, signal, health } = registering;
   let { poolId } = registration;
+  let told: HostHealth | undefined;
   try {
     for (let heardAt = monotonicSeconds(); ;) {
       await pause(LOOK_MS, signal);
       const found = await lookForPool(client, config.cluster);
       if (found === undefined) continue;
       const wasAway = monotonicSeconds() - heardAt > AWAY_SECONDS;
-      if (wasAway || found.poolId !== poolId) ({ poolId } = await register(registering));
+      const isAnother = found.poolId !== poolId;
+      if (wasAway || isAnother) ({ poolId } = await register(registering));
+      if (isAnother) told = undefined;
+      const now = health();
+      if (now !== undefined && now !== told && (await tellHealth(client, config, now))) told = now;
       heardAt = monotonicSeconds();
     }
   } catch (error) {
@@ -110,6 +117,18 @@ async function tellPool(client: Client, cluster: string, facts: HostFacts): Prom
   });
 }
 
+/** Whether it was heard; a pool that does not answer is told at the next look. */
+async function tellHealth(client: Client, { cluster, name }: AgentConfig, health: HostHealth): Promise<boolean> {
+  const pool = client.workflow.getHandle(poolWorkflowId(cluster));
+  const look: HostLook = { host: name, health };
+  return client
+    .withDeadline(Date.now() + LOOK_MS, () => pool.executeUpdate(UPDATES.hostLooked, { args: [look] }))
+    .then(
+      () => true,
+      () => false,
+    );
+}
+
 /** The first run id of the pool, if one runs; undefined when the server does not answer, which says nothing about the pool. */
 async function lookForPool(client: Client, cluster: string): Promise<{ readonly poolId?: string } | undefined> {
   const pool = client.workflow.getHandle(poolWorkflowId(cluster));
@@ -122,7 +141,11 @@ async function lookForPool(client: Client, cluster: string): Promise<{ readonly 
   }
 }
 
-async function factsOf({ config, version, startedAt }: Omit<Registering, 'client' | 'signal'>): Promise<HostFacts> {
+async function factsOf({
+  config,
+  version,
+  startedAt,
+}: Pick<Registering, 'config' | 'version' | 'startedAt'>): Promise<HostFacts> {
   const { name, address, npus, runtime, workRoot } = config;
   const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
   const { fence, lease } = await readFence(workRoot);

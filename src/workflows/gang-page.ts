@@ -9,7 +9,7 @@ export function gangPage(gang: GangState): string {
 
 /** Without a heading. */
 export function gangSection(gang: GangState): readonly string[] {
-  const { generation, hosts, phase, note, committedIteration, iterations, incidents, handovers } = gang;
+  const { generation, hosts, phase, note, warnings, committedIteration, iterations, incidents, handovers } = gang;
   const where = [`generation ${String(generation)}`, phase, names(hosts)].filter(Boolean).join(' · ');
   const committed = `${bar(committedIteration, iterations)}  ${String(committedIteration)} of ${String(iterations)} iterations committed`;
   const audit = [...incidents.map(incidentLines), ...handovers.map(handoverLines)]
@@ -17,6 +17,12 @@ export function gangSection(gang: GangState): readonly string[] {
     .flatMap(({ lines }) => lines);
   return [
     block([where, committed, ...paceLines(gang), ...(note === '' ? [] : [`waits: ${harmless(note)}`])]),
+    ...(warnings.length === 0
+      ? []
+      : [
+          '**Hosts** (what the look at them found before the launch)',
+          block(warnings.map((one) => harmless(one, 300))),
+        ]),
     ...(audit.length === 0 ? [] : ['**What happened** (UTC)', block(audit)]),
   ];
 }

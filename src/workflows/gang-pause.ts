@@ -21,7 +21,7 @@ export class GangPause {
   async over(view: GangView): Promise<void> {
     // Who resumes and pauses again in one breath finds it paused still.
     while (this.paused !== null) {
-      view.show({ phase: 'paused', hosts: [], note: sayPaused(this.paused), pace: null });
+      view.show({ phase: 'paused', hosts: [], warnings: [], note: sayPaused(this.paused), pace: null });
       await view.tell();
       await condition(() => this.paused === null);
       view.show({ note: '' });

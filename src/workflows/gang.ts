@@ -15,30 +15,49 @@ export interface Generation {
   /** By node rank. */
   readonly leases: readonly Lease[];
   readonly from: Commit | undefined;
-  /** The furthest that any generation before this one has come. */
-  readonly reachedIteration: number;
+  readonly reached: Reached;
+  /** Of the rendezvous of this run's generations so far: whoever still dials one of them must meet nobody. */
+  readonly ports: Set<number>;
   /** What it goes on from is looked through for numbers that are not finite. */
   readonly checkFinite: boolean;
   /** Records a save that is whole, and drops the commits that are too old by it. */
   readonly commit: (save: CompleteSave) => Promise<void>;
-  /** Told how far its trainers had come when they were ended, by their own words. */
-  readonly heard: (iteration: number) => void;
   readonly view: GangView;
+}
+
+/** How far trainers have come by their own words, which their ends tell: an end that is a failure, a stop, or the end of the work. */
+export class Reached {
+  /** The furthest that any generation before this one has come. */
+  before: number;
+  /** The furthest that anybody has told of in this generation. */
+  here: number;
+
+  constructor(iteration: number) {
+    this.before = iteration;
+    this.here = iteration;
+  }
+
+  /** A generation begins, from the commit of this iteration. */
+  begin(from: number): void {
+    this.before = Math.max(this.before, this.here, from);
+    this.here = from;
+  }
+
+  hear(iteration: number): void {
+    this.here = Math.max(this.here, iteration);
+  }
 }
 
 /** Why a generation ended before the last iteration: how each node that failed did so. */
 export class GangBroken extends Error {
   readonly failures: readonly NodeFailure[];
-  readonly reachedIteration: number;
   /** By the workflow's clock: what its end takes counts towards its cost. */
   readonly foundAt: number;
 
-  /** `heardIteration` is the furthest that anybody has told of whose end was no failure. */
-  constructor(failures: readonly NodeFailure[], heardIteration: number, foundAt = Date.now()) {
+  constructor(failures: readonly NodeFailure[], foundAt = Date.now()) {
     super(failures.map(({ host, message }) => `${host}: ${message}`).join(' '));
     this.failures = failures;
     this.foundAt = foundAt;
-    this.reachedIteration = Math.max(heardIteration, ...failures.map(({ iteration = 0 }) => iteration));
   }
 }
 
@@ -65,10 +84,9 @@ export async function throwBroken(
     readonly first?: readonly NodeFailure[];
     readonly lost?: ReadonlyMap<number, NodeFailure>;
     readonly foundAt?: number;
-    readonly heardIteration?: number;
   } = {},
 ): Promise<void> {
-  const { first = [], lost = new Map<number, NodeFailure>(), foundAt, heardIteration = 0 } = how;
+  const { first = [], lost = new Map<number, NodeFailure>(), foundAt } = how;
   const ends = await Promise.allSettled(work.map((one, nodeRank) => (lost.has(nodeRank) ? Promise.resolve() : one)));
   // Of a gang that was asked to end, every node that fails does so by that: a trainer may be faster than its own cancel.
   if (CancellationScope.current().consideredCancelled && ends.some(({ status }) => status === 'rejected'))
@@ -83,12 +101,11 @@ export async function throwBroken(
     const { type, ...facts } = failureFacts(end.reason);
     return [{ host, nodeRank, type: type === 'NotPickedUp' ? 'HostLost' : type, ...facts }];
   });
+  for (const { iteration = 0 } of [...first, ...failures]) gang.reached.hear(iteration);
   // A rank that ended well may have come further than those that failed: a training of which only one node reports iterations.
-  const done = ends.map((end) =>
-    end.status === 'fulfilled' && end.value && 'iteration' in end.value ? end.value.iteration : 0,
-  );
-  const reached = Math.max(gang.from?.iteration ?? 0, heardIteration, ...done);
-  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], reached, foundAt);
+  for (const end of ends)
+    if (end.status === 'fulfilled' && end.value && 'iteration' in end.value) gang.reached.hear(end.value.iteration);
+  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], foundAt);
 }
 
 export function hostOf(gang: Generation, nodeRank: number): string {

@@ -18,6 +18,7 @@ import {
   SIGNALS,
   UPDATES,
   type CordonHost,
+  type HostLook,
   type HostPoolInput,
   type PoolState,
   type Registration,
@@ -42,6 +43,7 @@ import { STOP } from './options.js';
 import { poolDetails } from './view.js';
 
 const registerHost = defineUpdate<Registration, [HostFacts]>(UPDATES.registerHost);
+const hostLooked = defineUpdate<undefined, [HostLook]>(UPDATES.hostLooked);
 const cordonHost = defineUpdate<HostView, [CordonHost]>(UPDATES.cordonHost);
 const drainHost = defineUpdate<HostView, [CordonHost]>(UPDATES.drainHost);
 const uncordonHost = defineUpdate<HostView, [string]>(UPDATES.uncordonHost);
@@ -87,6 +89,13 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
       return { poolId: workflowInfo().firstExecutionRunId };
     },
     { validator: (facts: HostFacts) => refuse(refuseRegistration(pool, facts), 'HostNameTaken') },
+  );
+  setHandler(
+    hostLooked,
+    (look) => {
+      apply({ event: 'looked at', ...look });
+    },
+    { validator: ({ host }: HostLook) => refuse(refuseUnknown(pool, host), 'HostUnknown') },
   );
   for (const [update, drains] of [[cordonHost, {}] as const, [drainHost, { drains: true as const }] as const])
     setHandler(

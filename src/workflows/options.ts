@@ -62,6 +62,19 @@ export const HOST_DUTY: ActivityOptions = {
 };
 
 /**
+ * The look at a host before a launch: half a second without NPUs; with sixteen, a hundred questions to the vendor's tools one after the
+ * other, and up to half a minute until what has just died is off the chips. Who does not answer in time is launched on unseen: whether it
+ * answers at all, staging in finds out.
+ */
+export const CHECK: ActivityOptions = {
+  scheduleToCloseTimeout: '4 minutes', // longer than all of the tools' own limits together
+  scheduleToStartTimeout: '15 seconds',
+  startToCloseTimeout: '3 minutes',
+  heartbeatTimeout: '15 seconds', // it beats every second
+  retry: { initialInterval: '1 second', maximumAttempts: 2 }, // once more for an agent that was just restarted
+};
+
+/**
  * Ending what runs on a host. A frozen one may take the work up without knowing, so both limits count. Short, since a host that
  * does not answer is left to the pool, which takes it back as soon as it is heard of and grants it to nobody before.
  */

@@ -55,11 +55,10 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
       ? NOTHING
       : await whatIsKnown(gang, probe, ranks, failureFacts(error));
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
-    const heardIteration = await stopAll(gang, lost);
-    gang.heard(heardIteration);
+    await stopAll(gang, lost);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first. So does what is known of a hang.
-    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt, heardIteration });
+    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt });
   }
 }
 
@@ -141,7 +140,7 @@ async function observeRank(gang: Generation, nodeRank: number, port: number, pro
         masterAddress: master.host.address,
         masterPort: port,
         resumeIteration: from?.iteration ?? 0,
-        reachedIteration: gang.reachedIteration,
+        reachedIteration: gang.reached.before,
       });
       hearEnd(gang, lease.host.name, nodeRank, result);
       return result;
@@ -184,10 +183,9 @@ function factsOf({ iteration, since }: NodeFailure): { readonly iteration?: numb
 
 /**
  * On every host that answers, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. A
- * lost host is the pool's to take back. Returns the furthest iteration that any of them tells of: a rank that is stopped here does not get
- * to say so itself.
+ * lost host is the pool's to take back. A rank that is stopped here does not get to say itself how far it came: its host does.
  */
-async function stopAll(gang: Generation, lost: Probed['lost']): Promise<number> {
+async function stopAll(gang: Generation, lost: Probed['lost']): Promise<void> {
   const { runId, cluster } = gang.input;
   const { generation } = gang;
   const ends = await CancellationScope.nonCancellable(() =>
@@ -199,5 +197,5 @@ async function stopAll(gang: Generation, lost: Probed['lost']): Promise<number> 
       }),
     ),
   );
-  return Math.max(0, ...ends.map((end) => (end.status === 'fulfilled' ? (end.value.iteration ?? 0) : 0)));
+  for (const end of ends) if (end.status === 'fulfilled') gang.reached.hear(end.value.iteration ?? 0);
 }

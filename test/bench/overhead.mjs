@@ -2,23 +2,19 @@
  * `npm run bench:overhead`: what the engine costs. One chain under `anneal dev` against the bare commands of its own plan, one
  * after the other on the same machine; and the processor time and memory of our processes while the trainer trains.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
-import { Anneal } from '../../dist/client/index.js';
-import { fillArgument, fillJson } from '../../dist/plan/plan.js';
 import { findFreePort } from '../../dist/process/free-port.js';
 import { root } from '../../scripts/lib/files.mjs';
-import { run } from '../../scripts/lib/run.mjs';
 import { fail, say, UserError } from '../../scripts/lib/say.mjs';
+import { startDev } from './support/dev.mjs';
+import { runStage, runtimeBin, trainer, writeDigits } from './support/plan-stage.mjs';
 
-/** @import { HoleValues, Plan, StagePlan } from '../../dist/plan/plan.js' */
+/** @import { HoleValues, Plan } from '../../dist/plan/plan.js' */
 /** @typedef {{ cpuSeconds: number, rssBytes: number }} Usage */
 /** @typedef {{ share: number, peakMb: number }} Cost `share` of one core */
 /** @typedef {Record<string, number>} StageSeconds */
@@ -35,8 +31,6 @@ const LOOK_MS = 5000;
 /** Of the kernel: the unit of utime and stime. */
 const TICKS_PER_SECOND = 100;
 
-const runtimeBin = join(root, '.venv/bin');
-const trainer = join(root, 'trainer');
 const scratch = mkdtempSync(join(tmpdir(), 'anneal-bench-'));
 const state = join(scratch, 'state');
 const digits = join(scratch, 'digits');
@@ -65,38 +59,12 @@ function specOfBench() {
   return spec;
 }
 
-/** @returns {Promise<{ anneal: Anneal, end: () => Promise<void> }>} */
-async function startDev() {
-  const log = openSync(join(scratch, 'dev.log'), 'a');
-  const args = [join(root, 'bin/anneal.mjs'), 'dev', '--state-dir', state];
-  const dev = spawn(process.execPath, args, { stdio: ['ignore', log, log] });
-  const deadline = performance.now() + 60_000;
-  while (performance.now() < deadline && dev.exitCode === null) {
-    const anneal = await Anneal.connect({ stateDir: state }).catch(() => undefined);
-    const hosts = (await anneal?.hosts.list().catch(() => [])) ?? [];
-    if (anneal !== undefined && hosts.filter(({ live }) => live).length === 2) {
-      const end = async () => {
-        await anneal.close();
-        dev.kill('SIGINT');
-        await once(dev, 'exit');
-      };
-      return { anneal, end };
-    }
-    await anneal?.close();
-    await wait(500);
-  }
-  dev.kill('SIGINT');
-  throw new UserError(
-    `anneal dev had no two live hosts after a minute:\n${readFileSync(join(scratch, 'dev.log'), 'utf8')}`,
-  );
-}
-
 /**
  * The chain, with what each kept process used while iterations went by.
  * @returns {Promise<{ seconds: StageSeconds, plan: Plan, costs: Record<string, Cost> }>}
  */
 async function runChain() {
-  const { anneal, end } = await startDev();
+  const { anneal, end } = await startDev({ scratch, state, agents: 2 });
   try {
     /** @type {{ children: readonly { name: string, pid: number }[] }} */
     const { children } = JSON.parse(readFileSync(join(state, 'dev.json'), 'utf8'));
@@ -180,41 +148,10 @@ async function runBare(plan) {
   return seconds;
 }
 
-/** @param {StagePlan} stage @param {HoleValues & { readonly work: string }} values */
-async function runStage({ stage, files, commands }, values) {
-  mkdirSync(values.work, { recursive: true });
-  for (const { path, content } of files) {
-    const file = join(values.work, path);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, JSON.stringify(fillJson(content, values)));
-  }
-  for (const { program, args, env, cwd, stdin } of commands) {
-    if (stdin !== undefined)
-      throw new UserError(`Stage ${stage} answers questions of its program, which this bench does not.`);
-    const filled = Object.entries(env).map(([name, value]) => [name, fillArgument(value, values)]);
-    const result = await run(
-      join(runtimeBin, program),
-      args.map((argument) => fillArgument(argument, values)),
-      {
-        cwd: fillArgument(cwd, values),
-        env: {
-          ...Object.fromEntries(filled),
-          PATH: `${runtimeBin}:${process.env['PATH'] ?? ''}`,
-          ANNEAL_TRAINER_HOME: trainer,
-        },
-      },
-    );
-    if (result.code !== 0)
-      throw new UserError(`${program} of stage ${stage} ended with ${result.code}:\n${result.stderr}`);
-  }
-}
-
 async function main() {
   if (!existsSync(join(runtimeBin, 'torchrun')))
     throw new UserError('The Python environment is missing. Make it: npm run setup');
-  const env = { PYTHONPATH: trainer, PYTHONDONTWRITEBYTECODE: '1' };
-  const written = await run(join(runtimeBin, 'python'), ['-m', 'anneal_trainer.digits', '--out', digits], { env });
-  if (written.code !== 0) throw new UserError(`The data set could not be written: ${written.stderr}`);
+  await writeDigits(digits);
   say(
     `${flags.iterations} iterations, saved every ${flags['save-every']}, on ${cpus().length} cores: first the chain, then its bare commands.`,
   );

@@ -1,6 +1,7 @@
 /** Gangs that lose a host, or hang: what the workflow tests look at and the golden histories keep. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { TrainProgress, TrainRankInput, TrainRankResult } from '../../src/contract/activities.js';
+import type { HostCheck, HostFinding } from '../../src/plan/preflight.js';
 import { pause } from '../../src/process/wait.js';
 import type { Behaviour, FakeCluster } from '../support/fake-cluster.js';
 
@@ -48,6 +49,19 @@ export function hostIsLost(): Behaviour {
       throw ApplicationFailure.nonRetryable('Connection reset by peer.', 'PeerLost');
     },
   };
+}
+
+/** The first host has a link that is down, and the second one a clock that nobody keeps right. */
+export function hostIsUnfit(): Behaviour {
+  const found = (check: string, severity: HostFinding['severity'], sentence: string, remedy: string): HostCheck => ({
+    findings: [{ check, severity, sentence, remedy }],
+    versions: {},
+  });
+  const looks: Readonly<Record<string, HostCheck>> = {
+    'host-a': found('link', 'refuse', 'The link of chip 3 is DOWN. It must be UP.', 'Look at the port of the switch.'),
+    'host-b': found('clock', 'warn', 'The clock may be 3000 ms off.', 'Run chronyd.'),
+  };
+  return { checkHost: (host) => looks[host] ?? { findings: [], versions: {} } };
 }
 
 /** The reporting node hears no iteration any more, since the rank of the other one is stopped. */

@@ -8,7 +8,7 @@ import {
   runWorkflowId,
   trainWorkflowId,
 } from '../../src/contract/names.js';
-import { gangHangs, hostIsLost } from './detection.js';
+import { gangHangs, hostIsLost, hostIsUnfit } from './detection.js';
 import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
 import { until } from '../support/until.js';
 
@@ -135,6 +135,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   { name: 'host-is-lost', behaviour: hostIsLost },
   { name: 'gang-hangs', behaviour: gangHangs },
+  { name: 'host-is-unfit', behaviour: hostIsUnfit },
   {
     name: 'host-makes-nan',
     behaviour: () => ({

@@ -49,6 +49,7 @@ import {
   trainWorkflowId,
 } from '../../src/contract/names.js';
 import type { HostFacts } from '../../src/plan/hosts.js';
+import type { HostCheck } from '../../src/plan/preflight.js';
 import { foldRunLog, lastCommit, type RunFact } from '../../src/plan/run-log.js';
 import { parseSpec } from '../../src/spec/parse.js';
 import type { ObjectStore } from '../../src/storage/object-store.js';
@@ -69,6 +70,8 @@ export interface Behaviour {
   recordMetrics?: () => Promise<void>;
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
+  /** What a look at a host finds; left out, nothing. */
+  checkHost?: (host: string) => HostCheck;
   /** Whether the pool hears of a host. */
   isHeard?: (host: string) => boolean;
   /** What a host sees of its trainer; never answering is a lost host. */
@@ -360,6 +363,10 @@ export class FakeCluster {
         if (checkFinite) this.acts.push(`look for NaN g${String(generation)} ${host}`);
         await behaviour.stageIn?.(iteration, host);
         return { localFiles: 0, localBytes: 0, downloadedFiles: 1, downloadedBytes: iteration };
+      },
+      checkHost: () => {
+        this.acts.push(`check ${host}`);
+        return Promise.resolve(behaviour.checkHost?.(host) ?? { findings: [], versions: {} });
       },
       openRendezvous: () => Promise.resolve({ port: 20_000 }),
       probeTrainer: async ({ generation, stacks }) => {

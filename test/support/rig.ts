@@ -6,7 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -25,6 +25,7 @@ import {
 } from '../../src/contract/messages.js';
 import { controlQueue, poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
 import { resumePrefix, runLogPrefix } from '../../src/contract/store-keys.js';
+import type { AgentConfig } from '../../src/workers/config.js';
 import type { HostView } from '../../src/plan/hosts.js';
 import type { Plan } from '../../src/plan/plan.js';
 import type { RunFact } from '../../src/plan/run-log.js';
@@ -36,7 +37,7 @@ import { cleanEnvironment } from './dev-cluster.js';
 import { demoPlan, demoSpec } from './demo-plan.js';
 import { startGuard, endGuard } from './guard.js';
 import { Line } from './line.js';
-import { REPOSITORY } from './small-run.js';
+import { REPOSITORY, RUNTIME_BIN } from './small-run.js';
 import { startTemporal, type TestServer } from './temporal.js';
 import { until } from './until.js';
 
@@ -93,6 +94,9 @@ export class Rig {
     await mkdir(bin);
     await copyFile(join(import.meta.dirname, 'stand_in_torchrun.py'), join(bin, 'torchrun'));
     await chmod(join(bin, 'torchrun'), 0o755);
+    // Whoever looks at the host finds the rest of a runtime.
+    for (const name of ['pyvenv.cfg', 'lib']) await symlink(join(RUNTIME_BIN, '..', name), join(root, name));
+    for (const name of ['python', 'mm-convert']) await symlink(join(RUNTIME_BIN, name), join(bin, name));
     await rig.startWorker('worker');
     for (const host of hosts) await rig.addHost(host);
     return rig;
@@ -117,18 +121,18 @@ export class Rig {
     this.#spawn(name, program.length > 0 ? [...program, file] : [COMMAND, 'worker', '--config', file]);
   }
 
-  /** Starts an agent of this host; resolves when the pool knows this very process. */
-  async addHost(name: string): Promise<void> {
-    const pid = (await this.startAgent(name)).pid;
+  /** Starts an agent of this host, with settings of its own; resolves when the pool knows this very process. */
+  async addHost(name: string, own: Partial<AgentConfig> = {}): Promise<void> {
+    const pid = (await this.startAgent(name, name, own)).pid;
     await until(`${name} has registered`, LIMIT_MS, async () => {
       if (this.#processes.get(name)?.exitCode !== null) throw new Error(this.said(name));
-      const hosts = await this.#pool().catch(() => []);
+      const hosts = await this.hosts().catch(() => []);
       return hosts.find(({ facts }) => facts.name === name && facts.agentPid === pid);
     });
   }
 
   /** Another process of the same settings, under another name here; the first one of a host is `addHost`'s. */
-  async startAgent(host: string, as = host): Promise<ChildProcess> {
+  async startAgent(host: string, as = host, own: Partial<AgentConfig> = {}): Promise<ChildProcess> {
     const [name, port = ''] = this.#server.address.split(':');
     const line = this.#lines.get(host) ?? (await Line.open(name ?? '', Number(port)));
     this.#lines.set(host, line);
@@ -141,6 +145,7 @@ export class Rig {
         temporal: { address: line.address, namespace: 'default' },
         store: { folder: join(this.root, 'store') },
         ...{ leaseTtlSeconds: LEASE_SECONDS, graceSeconds: 10 },
+        ...own,
       }),
     );
     return this.#spawn(as, [COMMAND, 'agent', '--config', file]);
@@ -279,10 +284,10 @@ export class Rig {
   }
 
   async owners(): Promise<readonly unknown[]> {
-    return (await this.#pool()).map(({ owner }) => owner);
+    return (await this.hosts()).map(({ owner }) => owner);
   }
 
-  async #pool(): Promise<readonly HostView[]> {
+  async hosts(): Promise<readonly HostView[]> {
     const pool = this.client.workflow.getHandle(poolWorkflowId(RIG));
     return (await pool.query<PoolState>(QUERIES.pool)).hosts;
   }

@@ -9,7 +9,7 @@ import ts from 'typescript';
 const repository = resolve(import.meta.dirname, '../..');
 
 export interface TsProgram {
-  /** Starts `node <entry> ...args`; its standard output is piped, its errors go to the test's. */
+  /** Starts `node <entry> ...args`; its standard input and output are piped, its errors go to the test's. */
   readonly start: (...args: readonly string[]) => ChildProcess;
   /** Starts it and answers what it printed; rejects if it does not end with 0. */
   readonly run: (...args: readonly string[]) => Promise<string>;
@@ -34,7 +34,7 @@ export async function tsProgram(entry: string): Promise<TsProgram> {
   }
   const program = join(folder, entry.replace(/\.ts$/, '.js'));
   const start = (...args: readonly string[]): ChildProcess =>
-    spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   return {
     start,
     run: (...args) => outputOf(start(...args)),

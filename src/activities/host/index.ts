@@ -1,6 +1,9 @@
 /** All activities of an agent, by queue, made from what they stand on. */
 import type { IoActivities, NpuActivities } from '../../contract/activities.js';
+import { orFail } from '../fail.js';
+import { reporting } from '../progress.js';
 import type { HostDeps } from './deps.js';
+import type { HostDoctor } from './host-doctor.js';
 import { createProbeTrainer } from './probe-trainer.js';
 import { createSources } from './sources.js';
 import { createStageIn } from './stage-in.js';
@@ -9,7 +12,10 @@ import { createTrainRank } from './train-rank.js';
 import { HostFence } from './fence.js';
 import { createVacateHost } from './vacate-host.js';
 
-export function createHostActivities(deps: HostDeps): { readonly io: IoActivities; readonly npu: NpuActivities } {
+export function createHostActivities(
+  deps: HostDeps,
+  doctor: HostDoctor,
+): { readonly io: IoActivities; readonly npu: NpuActivities } {
   const fence = new HostFence(deps.workRoot, deps.facts.name);
   const { evaluateModel, ...stages } = createStages(deps, fence);
   const vacateHost = createVacateHost(deps, fence);
@@ -18,6 +24,7 @@ export function createHostActivities(deps: HostDeps): { readonly io: IoActivitie
       ...createSources(deps),
       ...createStageIn(deps, fence),
       ...stages,
+      checkHost: () => orFail(() => reporting(deps.facts.name, () => doctor.look())),
       probeTrainer: createProbeTrainer(deps),
       vacateHost,
     },

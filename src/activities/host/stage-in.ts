@@ -58,7 +58,7 @@ export function createStageIn(
         }),
       ),
     // Chosen at random among ten thousand: the one before may be held by what is just ending, or be in TIME_WAIT.
-    openRendezvous: () => orFail(async () => ({ port: await findFreePort() })),
+    openRendezvous: ({ exclude }) => orFail(async () => ({ port: await findFreePort({ exclude }) })),
     stopTrainer: (input) =>
       orFail(() =>
         reporting(facts.name, async ({ signal }) => {

@@ -1,6 +1,5 @@
 /** `anneal doctor`: looks at this host, says line by line what it found, and what to do about what speaks against it. */
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import type { CheckResult, Finding } from '../../preflight/finding.js';
 import type { HostReadings } from '../../preflight/host-readings.js';
 import { type Judgement, verdictOf } from '../../preflight/judge.js';
@@ -16,10 +15,6 @@ interface DoctorFlags {
   readonly json?: boolean;
 }
 
-/** Where the driver puts its tools, if they are not in PATH. */
-const ASCEND_HOME = '/usr/local/Ascend';
-const TOOL_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', join(ASCEND_HOME, 'driver/tools')];
-
 export async function doctor(flags: DoctorFlags): Promise<number> {
   const config = flags.config === undefined ? undefined : await agentConfig(flags.config);
   if (flags.recordIdle && config?.runtime !== 'ascend')
@@ -29,7 +24,13 @@ export async function doctor(flags: DoctorFlags): Promise<number> {
     );
   const { probeHost } = await import('../../preflight/probe-host.js');
   const { judge } = await import('../../preflight/judge.js');
-  const places = placesOf(config);
+  const { ascendPlaces, findTool, placesOf } = await import('../../preflight/places.js');
+  const [workRoot, searchPath] = [process.cwd(), process.env['PATH'] ?? ''];
+  const machine = (): HostPlaces =>
+    findTool('npu-smi', searchPath) === undefined
+      ? { runtime: 'cpu', workRoot, runtimeBin: join(PACKAGE_ROOT, '.venv', 'bin') }
+      : { runtime: 'ascend', workRoot, ascend: ascendPlaces(searchPath) };
+  const places = config === undefined ? machine() : placesOf(config, searchPath);
   const readings = await probeHost(places);
   if (flags.recordIdle) return recordIdle(readings, places.workRoot);
   const judgement = judge(readings);
@@ -41,41 +42,6 @@ export async function doctor(flags: DoctorFlags): Promise<number> {
 async function agentConfig(file: string): Promise<AgentConfig> {
   const { agentSettings } = await import('./worker.js');
   return agentSettings(file);
-}
-
-function placesOf(config: AgentConfig | undefined): HostPlaces {
-  const npuSmi = findTool('npu-smi');
-  const ascend = {
-    npuSmi: npuSmi ?? '/usr/local/bin/npu-smi',
-    hccnTool: findTool('hccn_tool') ?? join(ASCEND_HOME, 'driver/tools/hccn_tool'),
-    ascendHome: ASCEND_HOME,
-  };
-  if (config === undefined)
-    return npuSmi === undefined
-      ? { runtime: 'cpu', workRoot: process.cwd(), runtimeBin: join(PACKAGE_ROOT, '.venv', 'bin') }
-      : { runtime: 'ascend', workRoot: process.cwd(), ascend };
-  const { runtime, npus, workRoot, runtimeBin, store, trainerHome } = config;
-  return {
-    ...{ runtime, npus, workRoot, runtimeBin, store },
-    ...(runtime === 'ascend' ? { ascend: { ...ascend, trainerHome } } : {}),
-  };
-}
-
-function findTool(name: string): string | undefined {
-  const folders = [
-    ...(process.env['PATH'] ?? '').split(delimiter).filter((one) => one.startsWith('/')),
-    ...TOOL_FOLDERS,
-  ];
-  return folders
-    .map((folder) => join(folder, name))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 }
 
 async function recordIdle({ ascend }: HostReadings, workRoot: string): Promise<number> {

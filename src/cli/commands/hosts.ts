@@ -73,6 +73,7 @@ export function showHosts(listed: readonly HostListing[]): string {
     host.facts.name,
     host.live ? 'live' : 'silent',
     hostStatus(host),
+    healthOf(host),
     String(host.facts.npus),
     host.facts.runtime,
     host.facts.address,
@@ -82,7 +83,7 @@ export function showHosts(listed: readonly HostListing[]): string {
     why(host),
   ]);
   return textTable(
-    ['HOST', 'AGENT', 'STATE', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
+    ['HOST', 'AGENT', 'STATE', 'HEALTH', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
     rows,
   );
 }
@@ -98,10 +99,16 @@ export function showQueue(waiting: readonly Waiting[]): string {
 }
 
 export function showOneHost(host: HostView): string {
-  const { facts, cordon: set, faults, vacating } = host;
+  const { facts, cordon: set, faults, vacating, health } = host;
   const rows = [
     ['agent', `${host.live ? 'live' : 'silent'}, pid ${String(facts.agentPid)} since ${facts.agentStartedAt}`],
     ['state', [hostStatus(host), why(host)].filter((part) => part !== '-').join(': ')],
+    ...(health === undefined
+      ? []
+      : [
+          ['health', `${healthOf(host)} since ${utcTime(health.since)}`],
+          ...health.findings.map((one) => ['finding', one]),
+        ]),
     ['machine', `${facts.machineId || 'unknown'}, boot ${facts.bootId}`],
     ['address', facts.address],
     ['devices', `${String(facts.npus)} ${facts.runtime} NPUs`],
@@ -122,6 +129,14 @@ export function showOneHost(host: HostView): string {
     ]),
   ];
   return textTable([facts.name, ''], rows);
+}
+
+/** By its agent's last look; a dash until there was one. */
+function healthOf({ health }: HostView): string {
+  if (health === undefined) return '-';
+  const { isFit, findings } = health;
+  if (!isFit) return 'unfit';
+  return findings.length === 0 ? 'fit' : 'fit, warned';
 }
 
 /** Who holds it, else why it is not free. */

@@ -175,14 +175,36 @@ describe('lists', () => {
     const owner = { workflowId: 'run/r/train', firstRunId: 'x', generation: 2 };
     const free = { facts, live: true, fence: 3, owner: null, vacating: null, cordon: null, faults: [] };
     const cordon = { reason: 'fan', since: 0, until: null, metBy: null };
-    const shown = showHosts([{ ...free, live: false, owner, trainerPid: 43 }, free, { ...free, cordon }]);
+    const health = { since: 0, isFit: true, findings: ['Nobody keeps the clock right.'] };
+    const shown = showHosts([
+      { ...free, live: false, owner, trainerPid: 43 },
+      { ...free, health: { ...health, findings: [] } },
+      { ...free, health, cordon },
+      { ...free, health: { ...health, isFit: false } },
+    ]);
     const cells = shown.split('\n').map((line) => line.split(/ {2,}/));
     expect(cells).toEqual([
-      ['HOST', 'AGENT', 'STATE', 'NPUS', 'RUNTIME', 'ADDRESS', 'AGENT PID', 'TRAINER PID', 'FENCE', 'HELD BY'],
-      ['host-a', 'silent', 'leased', '1', 'cpu', '127.0.0.1', '42', '43', '3', 'run/r/train (generation 2)'],
-      ['host-a', 'live', 'free', '1', 'cpu', '127.0.0.1', '42', '-', '3', '-'],
-      ['host-a', 'live', 'cordoned', '1', 'cpu', '127.0.0.1', '42', '-', '3', 'fan'],
+      [
+        'HOST',
+        'AGENT',
+        'STATE',
+        'HEALTH',
+        'NPUS',
+        'RUNTIME',
+        'ADDRESS',
+        'AGENT PID',
+        'TRAINER PID',
+        'FENCE',
+        'HELD BY',
+      ],
+      ['host-a', 'silent', 'leased', '-', '1', 'cpu', '127.0.0.1', '42', '43', '3', 'run/r/train (generation 2)'],
+      ['host-a', 'live', 'free', 'fit', '1', 'cpu', '127.0.0.1', '42', '-', '3', '-'],
+      ['host-a', 'live', 'cordoned', 'fit, warned', '1', 'cpu', '127.0.0.1', '42', '-', '3', 'fan'],
+      ['host-a', 'live', 'free', 'unfit', '1', 'cpu', '127.0.0.1', '42', '-', '3', '-'],
     ]);
+    expect(showOneHost({ ...free, health })).toMatch(
+      /health +fit, warned since 1970-01-01 00:00:00\nfinding +Nobody keeps the clock right\./,
+    );
     expect(showOneHost({ ...free, cordon })).toContain('cordon   fan (since 1970-01-01 00:00:00)');
   });
 });

@@ -33,7 +33,7 @@ const training: TrainProgress = {
   quietSeconds: 0,
   shippedIteration: 0,
 };
-const quiet = { note: '', pace: null, handovers: [] } as const;
+const quiet = { note: '', warnings: [], pace: null, handovers: [] } as const;
 const types = (before: Snapshot | undefined, after: Snapshot): string[] =>
   eventsBetween(before, after).map((event) => ('stage' in event ? `${event.type} ${event.stage}` : event.type));
 

@@ -18,6 +18,8 @@ test.each([
   ['HostLost', true],
   ['HostDirty', true],
   ['SupervisorLost', true],
+  ['HostUnfit', true],
+  ['GangUnfit', false],
   ['TrainerFailed', false],
   ['OutOfMemory', false],
   ['PeerLost', false],
@@ -41,6 +43,22 @@ describe('a host', () => {
     });
     expect(hostStatus(scene.turn({ event: 'time passed', at: 25 * HOUR }).host('a'))).toBe('quarantined');
     expect(scene.turn({ event: 'time passed', at: 26 * HOUR }).host('a')).toMatchObject({ cordon: null, faults: [] });
+  });
+
+  test('that was looked at and found unfit is set apart at once, but no more than two of one run', () => {
+    const scene = new Scene().turn(...free('a', 'b', 'c'), request(owner('x'), 3));
+    const unfit = ['a', 'b', 'c'].map((host) => [host, 'HostUnfit'] as const);
+    scene.turn(released(owner('x'), HOUR, unfit)).vacated();
+    expect(['a', 'b', 'c'].map((host) => hostStatus(scene.host(host)))).toEqual(['quarantined', 'quarantined', 'free']);
+    expect(scene.host('a').cordon).toMatchObject({ reason: 'Unfit to train: why', until: 25 * HOUR });
+  });
+
+  test('keeps what its agent has found, whatever else becomes of it', () => {
+    const health = { since: 1, isFit: false, findings: ['The disk is full.'] };
+    const scene = new Scene().turn(...free('a', 'b'), { event: 'looked at', host: 'a', health });
+    scene.turn(request(owner('x'), 1)).turn(released(owner('x'), HOUR, [['a', 'HostLost']]));
+    expect(scene.host('a').health).toEqual(health);
+    expect(scene.host('b').health).toBeUndefined();
   });
 
   test('is not set apart for two faults that are more than a day apart', () => {

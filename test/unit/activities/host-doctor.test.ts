@@ -1,0 +1,70 @@
+/** An agent's look at its host: what a gang hears of it, shared by who asks at once, and taken again where things pass by themselves. */
+import { appendFile, chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { HostDoctor } from '../../../src/activities/host/host-doctor.js';
+import { PACKAGES } from '../../../src/preflight/host-checks.js';
+import { scratchFolder } from '../../support/scratch.js';
+import { until } from '../../support/until.js';
+
+/** What a Python with all packages answers, after a moment. */
+const ANSWER = JSON.stringify({
+  version: '3.11.2',
+  packages: Object.fromEntries(PACKAGES.map((name) => [name, '1.0'])),
+  clock: { maxError: 1_000, status: 0 },
+});
+
+/** A host without NPUs whose programs are in its own folder; each look at it is a line of `looks`. */
+async function host(programs: readonly string[] = ['python', 'torchrun', 'mm-convert']) {
+  const root = await scratchFolder();
+  const [runtimeBin, store, looks] = [join(root, 'bin'), join(root, 'store'), join(root, 'looks')];
+  await mkdir(runtimeBin);
+  for (const name of programs) {
+    await writeFile(join(runtimeBin, name), `#!/bin/sh\necho look >> ${looks}\nsleep 0.2\necho '${ANSWER}'\n`);
+    await chmod(join(runtimeBin, name), 0o755);
+  }
+  const doctor = new HostDoctor({ runtime: 'cpu', npus: 1, workRoot: root, runtimeBin, store: { folder: store } });
+  const looked = async (): Promise<number> => (await readFile(looks, 'utf8').catch(() => '')).split('look').length - 1;
+  return { doctor, store, looked, runtimeBin };
+}
+
+test('who asks at once shares one look, and the next one looks again', async () => {
+  const { doctor, store, looked } = await host();
+  await mkdir(store);
+  const [first, second] = await Promise.all([doctor.look(), doctor.look()]);
+  expect(first).toEqual({ findings: [], versions: { torch: '1.0' } });
+  expect(second).toBe(first);
+  expect(await looked()).toBe(1);
+  await doctor.look();
+  expect(await looked()).toBe(2);
+});
+
+test('a program that is missing refuses the host, with rule and remedy; the pool hears of it since when', async () => {
+  const { doctor, store, runtimeBin } = await host(['python', 'torchrun']);
+  await mkdir(store);
+  const { findings } = await doctor.look();
+  expect(findings).toEqual([
+    {
+      check: 'python',
+      severity: 'refuse',
+      sentence: 'The runtime has no mm-convert. It must have python, torchrun, mm-convert.',
+      remedy: expect.stringMatching(/^Install the runtime/) as string,
+    },
+  ]);
+  const { health } = doctor;
+  expect(health).toMatchObject({ isFit: false, findings: [findings[0]?.sentence] });
+  await doctor.look();
+  expect(doctor.health).toBe(health);
+  await appendFile(join(runtimeBin, 'mm-convert'), '');
+  await doctor.look();
+  expect(doctor.health).toMatchObject({ isFit: true, findings: [] });
+});
+
+test('a store that is back in a moment refuses nobody', async () => {
+  const { doctor, store, looked } = await host();
+  const looking = doctor.look();
+  await until('it has looked once', 10_000, async () => (await looked()) > 0 || undefined);
+  await mkdir(store);
+  expect(await looking).toMatchObject({ findings: [] });
+  expect(await looked()).toBe(2);
+});

@@ -1,0 +1,83 @@
+/** What a gang makes of the looks at its hosts: a host's own finding is its own, what all say is nobody's, and what nobody knows is no evidence. */
+import { expect, test } from 'vitest';
+import { judgePreflight, type HostCheck, type HostFinding, type NodeLook } from '../../../src/plan/preflight.js';
+
+const found = (check: string, severity: HostFinding['severity'] = 'refuse'): HostFinding => ({
+  ...{ check, severity, sentence: `${check} is bad.`, remedy: `Mend ${check}.` },
+});
+const look = (findings: readonly HostFinding[] = [], versions: HostCheck['versions'] = {}): HostCheck => ({
+  findings,
+  versions,
+});
+const unknown = { unknown: 'nobody answered' };
+const gang = (...looks: readonly NodeLook['look'][]): readonly NodeLook[] =>
+  looks.map((one, index) => ({ host: 'abcdefghijkl'[index] ?? '?', look: one }));
+
+const unfit = (nodes: readonly NodeLook[]): readonly string[] =>
+  judgePreflight(nodes).unfit.map(({ host, nodeRank, type }) => `${host}${String(nodeRank)} ${type}`);
+
+test.each<[what: string, nodes: readonly NodeLook[], unfit: readonly string[]]>([
+  ['nothing speaks against anybody', gang(look(), look()), []],
+  ['one host is refused', gang(look(), look([found('link')])), ['b1 HostUnfit']],
+  [
+    'two of three have the same',
+    gang(look([found('link')]), look([found('link')]), look()),
+    ['a0 HostUnfit', 'b1 HostUnfit'],
+  ],
+  [
+    'all have the same: it is no host of its own',
+    gang(look([found('python')]), look([found('python')])),
+    ['a0 GangUnfit', 'b1 GangUnfit'],
+  ],
+  [
+    'all have the same, and one has more',
+    gang(look([found('python'), found('link')]), look([found('python')])),
+    ['a0 HostUnfit', 'b1 GangUnfit'],
+  ],
+  ['each has another', gang(look([found('disk')]), look([found('link')])), ['a0 HostUnfit', 'b1 HostUnfit']],
+  ['a gang of one has nobody to compare with', gang(look([found('python')])), ['a0 HostUnfit']],
+  ['warnings refuse nobody', gang(look([found('clock', 'warn')]), look()), []],
+  ['who was not looked at is no evidence', gang(unknown, look()), []],
+  [
+    'of the others none may be compared with one that is not known',
+    gang(unknown, look([found('link')])),
+    ['b1 HostUnfit'],
+  ],
+  ['nobody was looked at', gang(unknown, unknown), []],
+  ['a store that all miss is waited for', gang(look([found('store')]), look([found('store')])), []],
+  ['a store that the only host misses is waited for', gang(look([found('store')])), []],
+  ['a store that another reaches is the way of the host', gang(look([found('store')]), look()), ['a0 HostUnfit']],
+])('%s', (_, nodes, expected) => {
+  expect(unfit(nodes)).toEqual(expected);
+});
+
+test('an unfit host says what was found and what to do, and of what all have only what is its own', () => {
+  const both = found('python');
+  const [first, second] = judgePreflight(gang(look([both, found('link')]), look([both]))).unfit;
+  expect(first?.message).toBe('link is bad. Mend link.');
+  expect(second?.message).toBe('python is bad. Mend python.');
+});
+
+test('warnings are told once for all hosts that have them, and few', () => {
+  const clock = found('clock', 'warn');
+  expect(judgePreflight(gang(look([clock]), unknown, look([clock]), look([found('store')]))).warnings).toEqual([
+    'b: It was not looked at: nobody answered',
+    'a, c: clock is bad.',
+  ]);
+  const many = gang(...Array.from({ length: 12 }, () => look([clock])));
+  expect(judgePreflight(many).warnings).toEqual(['a, b, c, d and 8 more: clock is bad.']);
+  const all = Array.from({ length: 30 }, (_, index) => found(`check ${String(index)}`, 'warn'));
+  expect(judgePreflight(gang(look(all))).warnings).toHaveLength(10);
+});
+
+test('a version that is not the same on all hosts is told with who has which', () => {
+  const nodes = gang(
+    look([], { torch: '2.7', CANN: '8.3' }),
+    look([], { torch: '2.7', CANN: '8.2' }),
+    look([], { torch: '2.7' }),
+  );
+  expect(judgePreflight(nodes)).toEqual({
+    unfit: [],
+    warnings: ['CANN is not the same on all hosts: 8.3 on a, 8.2 on b, none on c.'],
+  });
+});
