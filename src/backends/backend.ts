@@ -19,6 +19,8 @@ import { ascendProfile } from './mindspeed/profile.js';
 /** Functions, not methods: they may be taken out and passed on. */
 export interface Backend {
   readonly kind: RuntimeSpec['kind'];
+  /** Whether the trainer writes what it measures to a file; else that is read out of its log. */
+  readonly writesMetrics: boolean;
   /** The file in a save or load folder that names its newest complete iteration; the last that a save writes. */
   readonly trackerFile: string;
   /** Returns what a line of the trainer's output says, or undefined for all the rest. */
@@ -37,6 +39,7 @@ export interface Backend {
 export function backendFor(runtime: Pick<RuntimeSpec, 'kind'>): Backend {
   return {
     kind: runtime.kind,
+    writesMetrics: runtime.kind === 'cpu',
     trackerFile: TRACKER_FILE,
     parseLine,
     parseTracker,

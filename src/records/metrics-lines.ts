@@ -26,13 +26,14 @@ export function parseMeasurements(text: string): readonly Measurement[] {
 
 function measurement(line: Fields | undefined): Measurement | undefined {
   if (line === undefined) return undefined;
-  const hex = (name: string): unknown => (typeof line[name] === 'string' ? parseHexFloat(line[name]) : undefined);
+  // Exact where the trainer itself has written it, decimal where it was read out of its log.
+  const float = (name: string): unknown => (typeof line[name] === 'string' ? parseHexFloat(line[name]) : line[name]);
   const { time } = line;
   return checked({
     iteration: line['iteration'],
-    loss: hex('loss'),
-    gradNorm: hex('grad_norm'),
-    learningRate: hex('lr'),
+    loss: float('loss'),
+    gradNorm: float('grad_norm'),
+    learningRate: float('lr'),
     consumedSamples: line['consumed_samples'],
     seconds: line['seconds'],
     at: typeof time === 'number' ? Math.round(time * 1000) : undefined,

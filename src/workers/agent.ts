@@ -9,10 +9,10 @@ import { agentLockFile, attemptsFolder } from '../activities/host/work-folders.j
 import { agentIdentity, ioQueue, npuQueue } from '../contract/names.js';
 import type { HostFacts } from '../plan/hosts.js';
 import { takeAgentLock } from '../process/host-lock.js';
-import { inheritedEnvironment } from '../process/marker.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import { openStoreToWrite } from '../storage/open-store.js';
 import type { AgentConfig } from './config.js';
+import { hostEnvironment } from './host-environment.js';
 import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
 import { stopOrphan } from './orphan.js';
 import { AgentRefusedError, register, stayRegistered } from './registration.js';
@@ -38,6 +38,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
   // Another agent may hold the host from then on, so this one ends; trainers live on.
   lock.lock.lost.addEventListener('abort', end);
   try {
+    const environment = await hostEnvironment(config, process.env);
     installRuntime();
     const store = await openStoreToWrite(config.store);
     const { connection, client } = await connect(config.temporal);
@@ -47,7 +48,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
       const registering = { config, version, client, startedAt: new Date().toISOString(), signal: ending.signal };
       // Before any work is taken up: what it does next is for the agent that the pool knows under this name.
       const registration = await register(registering);
-      const workers = await createWorkers(config, registration.facts, store, connection, client);
+      const workers = await createWorkers(config, registration.facts, store, environment, connection, client);
       const working = Promise.all(workers.map((one) => one.run())).finally(end);
       const shutDown = (): void => {
         for (const one of workers) if (one.getState() === 'RUNNING') one.shutdown();
@@ -74,6 +75,7 @@ async function createWorkers(
   config: AgentConfig,
   facts: HostFacts,
   store: ObjectStore,
+  environment: HostDeps['environment'],
   connection: NativeConnection,
   client: Client,
 ): Promise<readonly Worker[]> {
@@ -86,7 +88,7 @@ async function createWorkers(
     runtimeBin: config.runtimeBin,
     trainerHome: config.trainerHome,
     toolsHome: TOOLS_HOME,
-    environment: inheritedEnvironment(process.env),
+    environment,
     leaseTtlSeconds: config.leaseTtlSeconds,
     graceSeconds: config.graceSeconds,
   };

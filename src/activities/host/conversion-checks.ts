@@ -6,6 +6,7 @@ import { expectedTensors } from '../../backends/mindspeed/tensor-names.js';
 import type { StageResult } from '../../contract/activities.js';
 import type { HoleValues, Plan } from '../../plan/plan.js';
 import { failure } from '../fail.js';
+import { joinEnvironments } from '../../process/capture-environment.js';
 import type { HostDeps } from './deps.js';
 import { parseJson } from './evidence.js';
 import { readTensors, type TensorInfo } from './safetensors.js';
@@ -81,7 +82,7 @@ async function listConverted(deps: HostDeps, folder: string): Promise<z.output<t
     join(deps.runtimeBin, 'python'),
     ['-m', 'anneal_trainer.tensors', 'list', folder, '--json'],
     {
-      env: { ...deps.environment, PYTHONPATH: deps.toolsHome },
+      env: joinEnvironments(deps.environment, { PYTHONPATH: deps.toolsHome }),
       extendEnv: false,
       timeout: LIST_LIMIT_MS,
       maxBuffer: 100 * 1024 * 1024,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
 import { fillJson } from '../../../src/plan/plan.js';
@@ -80,6 +81,7 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
         .filter((name) => !(name in published))
         .sort(),
     ).toEqual([
+      '--distributed-timeout-minutes',
       '--exit-on-missing-checkpoint',
       '--exit-signal-handler',
       '--load',
@@ -102,6 +104,26 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
     expect(command?.cwd).toEqual({ hole: 'trainerHome' });
     expect(ours['--mm-tool']).toEqual({ hole: 'trainerHome', then: '/mindspeed_mm/tools/tools.json' });
     expect(command?.env).toMatchObject({ HCCL_CONNECT_TIMEOUT: '1200', CUDA_DEVICE_MAX_CONNECTIONS: '1' });
+  });
+
+  test('patience grows from the collective to its events to the watchdog that would leave no plog', () => {
+    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const seconds = (name: string) => Number(env[name]);
+    expect(seconds('HCCL_EVENT_TIMEOUT')).toBeGreaterThan(seconds('HCCL_EXEC_TIMEOUT'));
+    const watchdog = Number(ours['--distributed-timeout-minutes']) * 60;
+    for (const name of ['HCCL_EVENT_TIMEOUT', 'HCCL_CONNECT_TIMEOUT'])
+      expect(watchdog).toBeGreaterThan(seconds(name) + 20);
+  });
+
+  test('every variable has its reason in the documents', () => {
+    const operations = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
+    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const rows = operations.split('\n').filter((line) => line.startsWith('| `'));
+    for (const [name, value] of Object.entries(env)) {
+      const row = rows.find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));
+      expect(row, name).toBeDefined();
+      if (typeof value === 'string') expect(row, name).toContain(value);
+    }
   });
 });
 
