@@ -5,7 +5,9 @@
 import { appendFile, open } from 'node:fs/promises';
 import type { Backend } from '../../backends/backend.js';
 import type { IterationEvent } from '../../backends/mindspeed/log.js';
+import type { Measurement } from '../../plan/metrics.js';
 import { parseLines } from '../../process/log-tail.js';
+import { measurementLine } from '../../records/metrics-lines.js';
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -22,7 +24,7 @@ export function measuredLines(
     if (event?.kind !== 'iteration') return '';
     const line = measured(event, nextRate);
     nextRate = event.learningRate;
-    return line === undefined ? '' : `${JSON.stringify(line)}\n`;
+    return line === undefined ? '' : `${measurementLine(line)}\n`;
   };
   return async () => {
     const source = await open(log, 'r').catch(() => undefined);
@@ -44,18 +46,11 @@ export function measuredLines(
   };
 }
 
-/** As the record's own lines; a number that the log does not have is "nan". Undefined where even the time is missing, which releases before 2.2.0 left out. */
-function measured(event: IterationEvent, usedRate: number | undefined) {
-  const { iteration, loss, gradNorm, consumedSamples, elapsedMs, at } = event;
+/** What the log does not have is NaN. Undefined where even the time is missing, which releases before 2.2.0 left out. */
+function measured(event: IterationEvent, usedRate: number | undefined): Measurement | undefined {
+  const { iteration, loss = NaN, gradNorm = NaN, consumedSamples, elapsedMs, at } = event;
   if (at === undefined || consumedSamples === undefined || elapsedMs === undefined) return undefined;
-  return {
-    iteration,
-    loss: loss ?? 'nan',
-    grad_norm: gradNorm ?? 'nan',
-    // Megatron prints the rate of the coming iteration, so the one that was used stands in the line before.
-    lr: usedRate ?? 'nan',
-    consumed_samples: consumedSamples,
-    seconds: Math.round(elapsedMs * 1000) / 1e6,
-    time: at / 1000,
-  };
+  // Megatron prints the rate of the coming iteration, so the one that was used stands in the line before.
+  const learningRate = usedRate ?? NaN;
+  return { iteration, loss, gradNorm, learningRate, consumedSamples, seconds: Math.round(elapsedMs * 1000) / 1e6, at };
 }
