@@ -32,12 +32,15 @@ export class GangBroken extends Error {
   readonly reachedIteration: number;
   /** By the workflow's clock: what its end takes counts towards its cost. */
   readonly foundAt: number;
+  /** Whether its hosts have brought to the store what they know of it. */
+  readonly hasEvidence: boolean;
 
   /** `heardIteration` is the furthest that anybody has told of whose end was no failure. */
-  constructor(failures: readonly NodeFailure[], heardIteration: number, foundAt = Date.now()) {
+  constructor(failures: readonly NodeFailure[], heardIteration: number, foundAt = Date.now(), hasEvidence = false) {
     super(failures.map(({ host, message }) => `${host}: ${message}`).join(' '));
     this.failures = failures;
     this.foundAt = foundAt;
+    this.hasEvidence = hasEvidence;
     this.reachedIteration = Math.max(heardIteration, ...failures.map(({ iteration = 0 }) => iteration));
   }
 }
@@ -66,9 +69,10 @@ export async function throwBroken(
     readonly lost?: ReadonlyMap<number, NodeFailure>;
     readonly foundAt?: number;
     readonly heardIteration?: number;
+    readonly hasEvidence?: boolean;
   } = {},
 ): Promise<void> {
-  const { first = [], lost = new Map<number, NodeFailure>(), foundAt, heardIteration = 0 } = how;
+  const { first = [], lost = new Map<number, NodeFailure>(), foundAt, heardIteration = 0, hasEvidence } = how;
   const ends = await Promise.allSettled(work.map((one, nodeRank) => (lost.has(nodeRank) ? Promise.resolve() : one)));
   // Of a gang that was asked to end, every node that fails does so by that: a trainer may be faster than its own cancel.
   if (CancellationScope.current().consideredCancelled && ends.some(({ status }) => status === 'rejected'))
@@ -88,7 +92,7 @@ export async function throwBroken(
     end.status === 'fulfilled' && end.value && 'iteration' in end.value ? end.value.iteration : 0,
   );
   const reached = Math.max(gang.from?.iteration ?? 0, heardIteration, ...done);
-  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], reached, foundAt);
+  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], reached, foundAt, hasEvidence);
 }
 
 export function hostOf(gang: Generation, nodeRank: number): string {

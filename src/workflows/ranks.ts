@@ -55,11 +55,12 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
       ? NOTHING
       : await whatIsKnown(gang, probe, ranks, failureFacts(error));
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
-    const heardIteration = await stopAll(gang, lost);
+    const isBroken = !CancellationScope.current().consideredCancelled;
+    const { heardIteration, hasEvidence } = await stopAll(gang, lost, isBroken);
     gang.heard(heardIteration);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first. So does what is known of a hang.
-    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt, heardIteration });
+    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt, heardIteration, hasEvidence });
   }
 }
 
@@ -184,10 +185,14 @@ function factsOf({ iteration, since }: NodeFailure): { readonly iteration?: numb
 
 /**
  * On every host that answers, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. A
- * lost host is the pool's to take back. Returns the furthest iteration that any of them tells of: a rank that is stopped here does not get
- * to say so itself.
+ * lost host is the pool's to take back. Returns the furthest iteration that any of them tells of, since a rank that is stopped here does not
+ * get to say so itself; and whether any of them has evidence in the store.
  */
-async function stopAll(gang: Generation, lost: Probed['lost']): Promise<number> {
+async function stopAll(
+  gang: Generation,
+  lost: Probed['lost'],
+  isBroken: boolean,
+): Promise<{ readonly heardIteration: number; readonly hasEvidence: boolean }> {
   const { runId, cluster } = gang.input;
   const { generation } = gang;
   const ends = await CancellationScope.nonCancellable(() =>
@@ -195,9 +200,13 @@ async function stopAll(gang: Generation, lost: Probed['lost']): Promise<number> 
       gang.leases.flatMap(({ host }, nodeRank) => {
         if (lost.has(nodeRank)) return [];
         const io = onIo(cluster, host.name, `stop g${String(generation)}`, STOP);
-        return [io.stopTrainer({ runId, generation, nodeRank })];
+        return [io.stopTrainer({ runId, generation, nodeRank, isBroken })];
       }),
     ),
   );
-  return Math.max(0, ...ends.map((end) => (end.status === 'fulfilled' ? (end.value.iteration ?? 0) : 0)));
+  const said = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+  return {
+    heardIteration: Math.max(0, ...said.map(({ iteration = 0 }) => iteration)),
+    hasEvidence: said.some(({ evidence = 0 }) => evidence > 0),
+  };
 }

@@ -16,6 +16,7 @@ import {
   type TrainGangInput,
   type TrainGangResult,
 } from '../contract/messages.js';
+import { incidentFolder } from '../contract/store-keys.js';
 import { seat } from '../plan/placement.js';
 import {
   foldFact,
@@ -200,6 +201,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
       await remember({
         ...{ at: error.foundAt, generation, host, failure: root.type },
         message: root.message,
+        ...(error.hasEvidence ? { evidence: incidentFolder(runId, generation) } : {}),
         ...(since <= error.foundAt ? { secondsToDetect: (error.foundAt - since) / 1000 } : {}),
         secondsToDecide: (Date.now() - error.foundAt) / 1000,
         decision: verdict.why,
