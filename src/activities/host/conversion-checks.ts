@@ -33,7 +33,8 @@ export async function checkConverted(
 ): Promise<StageResult['facts']> {
   const source = await readTensors(values.baseModel ?? '');
   const { ranks } = await listConverted(deps, join(values.work, 'converted'));
-  const distTrain = plan.gang.ranks.some(({ vision, language }) => (vision === undefined) !== (language === undefined));
+  // Not by the ranks: a stage without vision layers has no vision without Dist-train either.
+  const distTrain = plan.gang.releaseFiles.some(({ path }) => path.startsWith('mp_vit_rank'));
   const expected = placesOf([...source.keys()], plan, distTrain);
   const found = new Map(ranks.map(({ rank, tensors }) => [rank, tensors.map(({ name }) => name)]));
   for (const [folder, names] of expected) {
