@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { FileSetRef } from '../../src/contract/activities.js';
 import { checkpointManifestName, checkpointPrefix } from '../../src/contract/store-keys.js';
 import { rootCause } from '../../src/plan/verdict.js';
@@ -49,7 +50,7 @@ describe('the converter, which ends with exit code 0', () => {
       const [{ stdin: _, ...command }] = plan.stages.convert.commands as [Plan['stages']['convert']['commands'][0]];
       return { ...plan, stages: { ...plan.stages, convert: { ...plan.stages.convert, commands: [command!] } } };
     };
-    const scene = await AscendScene.open(ascendSpec(), silent);
+    const scene = await AscendScene.open(ascendSpec(), { change: silent });
     const converting = (await scene.host()).stage('convertModel', { model: await scene.artifact() });
     await expect(converting).rejects.toMatchObject({
       type: 'CommandFailed',
@@ -105,8 +106,8 @@ describe('the converter, which ends with exit code 0', () => {
 
 describe('the export from two tensor ranks', () => {
   /** A checkpoint that no training has touched, so that what comes back must be the base, bit for bit. */
-  async function untouched(change?: (plan: Plan) => Plan) {
-    const scene = await AscendScene.open(ascendSpec({ layout: twoTensorRanks }), change);
+  async function untouched(change = (plan: Plan) => plan) {
+    const scene = await AscendScene.open(ascendSpec({ layout: twoTensorRanks }), { change });
     const host = await scene.host();
     const model = await scene.artifact();
     await host.stage('convertModel', { model });
@@ -135,24 +136,28 @@ describe('the export from two tensor ranks', () => {
 });
 
 describe('the trainer', () => {
-  /** One NPU with everything that its trainer reads. */
-  async function ready(changed = ascendSpec()) {
-    const scene = await AscendScene.open(changed);
-    const host = await scene.host();
-    const inputs = await inputsOf(scene, host);
-    return { scene, host, inputs };
-  }
+  let root: string;
+  let first: AscendScene;
+  let inputs: Record<'model' | 'converted' | 'dataset', FileSetRef>;
 
-  async function inputsOf(
-    scene: AscendScene,
-    host: AscendHost,
-  ): Promise<Record<'model' | 'converted' | 'dataset', FileSetRef>> {
-    const data = join(scene.root, 'data');
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'anneal-test-'));
+    first = await AscendScene.open(ascendSpec(), { root });
+    const host = await first.host();
+    const data = join(root, 'data');
     await writeDigits(data);
-    const model = await scene.artifact();
+    const model = await first.artifact();
     const { artifacts } = await host.stage('convertModel', { model });
-    const prepared = await host.stage('prepareData', { model, data: await scene.artifact(data) });
-    return { model, converted: artifacts.converted!, dataset: prepared.artifacts.dataset! };
+    const prepared = await host.stage('prepareData', { model, data: await first.artifact(data) });
+    inputs = { model, converted: artifacts.converted!, dataset: prepared.artifacts.dataset! };
+  });
+  afterEach(() => first.runtime.trap());
+  afterAll(() => rm(root, { recursive: true, force: true }));
+
+  /** One NPU of a run of its own, with everything that its trainer reads. */
+  async function ready(runId: string, spec = ascendSpec()): Promise<{ scene: AscendScene; host: AscendHost }> {
+    const scene = await first.another(runId, spec);
+    return { scene, host: await scene.host() };
   }
 
   test.each([
@@ -171,8 +176,8 @@ describe('the trainer', () => {
       (load: string) => truncate(join(load, 'release/mp_rank_00/model_optim_rng.pt'), 1000),
       'could not load the checkpoint',
     ],
-  ])('%s', async (_, spoil, words) => {
-    const { host, inputs } = await ready();
+  ])('%s', async (name, spoil, words) => {
+    const { host } = await ready(name.replaceAll(/\W+/g, '-'));
     const { dir, train } = await host.stagedIn(inputs);
     await spoil(join(dir, 'load'));
     await expect(train()).rejects.toMatchObject({
@@ -182,14 +187,14 @@ describe('the trainer', () => {
   });
 
   test('an orphan on the port: TrainerFailed, and the next generation meets elsewhere and trains to its end', async () => {
-    const { host, inputs } = await ready();
+    const { host } = await ready('orphan');
     const orphan = spawn('python3', ['-c', HOLD_A_PORT], { stdio: ['pipe', 'pipe', 'inherit'] });
     const [said] = (await once(orphan.stdout, 'data')) as [Buffer];
     try {
       const masterPort = Number(said.toString());
-      const first = await host.stagedIn(inputs, { masterPort });
-      await expect(first.train()).rejects.toMatchObject({ type: 'TrainerFailed' });
-      await first.stop();
+      const before = await host.stagedIn(inputs, { masterPort });
+      await expect(before.train()).rejects.toMatchObject({ type: 'TrainerFailed' });
+      await before.stop();
       const second = await host.stagedIn(inputs, { generation: 2 });
       expect(second.port).not.toBe(masterPort);
       await expect(second.train()).resolves.toMatchObject({ iteration: 6 });
@@ -199,7 +204,7 @@ describe('the trainer', () => {
   });
 
   test('ranks that outlive a launcher that was killed: ended with it, and nothing is left', async () => {
-    const { host, inputs, scene } = await ready();
+    const { host, scene } = await ready('outlived');
     await scene.runtime.trap('silent-hang 2');
     const { dir, marker, train } = await host.stagedIn(inputs);
     const ending = train().catch((error: unknown) => error);
@@ -214,15 +219,15 @@ describe('the trainer', () => {
   });
 
   test('a silent hang: Hung, with the stacks of the rank and its plog in the evidence', async () => {
-    const { host, inputs, scene } = await ready(ascendSpec({ limits: { iterationSeconds: 3 } }));
+    const { host, scene } = await ready('hang', ascendSpec({ limits: { iterationSeconds: 3 } }));
     await scene.runtime.trap('silent-hang 3');
     const { train, probe, stop } = await host.stagedIn(inputs);
     await expect(train()).rejects.toMatchObject({ type: 'Hung', details: [{ iteration: 3 }] });
     await probe();
     expect((await stop()).evidence).toBeGreaterThan(0);
     const evidence: string[] = [];
-    for await (const { key } of scene.store.list('runs/run/incidents/'))
-      evidence.push(key.split('/').slice(4).join('/'));
+    for await (const { key } of scene.store.list('runs/hang/incidents/'))
+      evidence.push(key.split('/').slice(5).join('/'));
     expect(evidence).toEqual(
       expect.arrayContaining([
         'stacks.log',
@@ -231,24 +236,22 @@ describe('the trainer', () => {
         expect.stringMatching(/^plog\/debug\/plog\/plog-/) as string,
       ]),
     );
-    const stacks = (await scene.store.read('runs/run/incidents/000001/node-0/stacks.log'))?.toString();
-    expect(stacks).toContain('mindspeed');
+    const stacks = (await scene.store.read('runs/hang/incidents/000001/node-0/stacks.log'))?.toString();
+    expect(stacks).toContain('pretrain_vlm.py');
   });
 
   test('EI0002 on one host, a dead card on the other: the card is the root, EI0002 an echo', async () => {
     const distTrain = { vision: { npus: 1 }, language: { npus: 1 } };
-    const scene = await AscendScene.open(ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
+    const { scene, host } = await ready('echo', ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
     await scene.runtime.trap('card-dies 2');
-    const hosts = [await scene.host('npu-a'), await scene.host('npu-b')];
-    const inputs = await inputsOf(scene, hosts[0]!);
-    const first = await hosts[0]!.stagedIn(inputs);
-    const second = await hosts[1]!.stagedIn(inputs, { nodeRank: 1, masterPort: first.port });
-    const [root, echo] = await Promise.all(
-      [first, second].map(({ train }) => train().catch((error: unknown) => error)),
-    );
-    expect(root).toMatchObject({ type: 'TrainerFailed', message: expect.stringContaining('507054') as string });
+    const { artifacts } = await host.stage('convertModel', { model: inputs.model });
+    const both = { ...inputs, converted: artifacts.converted! };
+    const one = await host.stagedIn(both);
+    const two = await (await scene.host('npu-b')).stagedIn(both, { nodeRank: 1, masterPort: one.port });
+    const [cause, echo] = await Promise.all([one, two].map(({ train }) => train().catch((error: unknown) => error)));
+    expect(cause).toMatchObject({ type: 'TrainerFailed', message: expect.stringContaining('507054') as string });
     expect(echo).toMatchObject({ type: 'PeerLost', message: expect.stringContaining('EI0002') as string });
-    const failures = [echo, root].map((error, index) => {
+    const failures = [echo, cause].map((error, index) => {
       const { type, message } = error as { type: string; message: string };
       return { host: index === 0 ? 'npu-b' : 'npu-a', nodeRank: 1 - index, type, message };
     });

@@ -53,23 +53,42 @@ export class AscendScene {
   readonly store: FolderStore;
   readonly root: string;
   readonly plan: Plan;
-  readonly runId = 'run';
+  readonly runId: string;
 
-  private constructor(root: string, runtime: AscendRuntime, store: FolderStore, plan: Plan) {
+  private constructor(root: string, runtime: AscendRuntime, store: FolderStore, plan: Plan, runId: string) {
+    this.runId = runId;
     this.root = root;
     this.runtime = runtime;
     this.store = store;
     this.plan = plan;
   }
 
-  /** `change` may spoil the plan, as an engine without its care would have made it. */
-  static async open(spec: RunSpecInput, change: (plan: Plan) => Plan = (plan) => plan): Promise<AscendScene> {
-    const root = await scratchFolder();
-    const store = new FolderStore(join(root, 'store'));
-    const runtime = await ascendRuntime(join(root, 'runtime'));
-    const plan = change(ascendPlan(spec));
-    await writeRunDocuments(store, 'run', RunSpec.parse(spec), plan);
-    return new AscendScene(root, runtime, store, plan);
+  /** `change` may spoil the plan, as an engine without its care would have made it. `root` is a scratch folder if left out. */
+  static async open(
+    spec: RunSpecInput,
+    { change = (plan: Plan) => plan, root }: { change?: (plan: Plan) => Plan; root?: string } = {},
+  ): Promise<AscendScene> {
+    const folder = root ?? (await scratchFolder());
+    const runtime = await ascendRuntime(join(folder, 'runtime'));
+    const store = new FolderStore(join(folder, 'store'));
+    return AscendScene.#run(folder, runtime, store, 'run', spec, change(ascendPlan(spec)));
+  }
+
+  /** Another run on the same runtime and store. */
+  async another(runId: string, spec: RunSpecInput): Promise<AscendScene> {
+    return AscendScene.#run(this.root, this.runtime, this.store, runId, spec, ascendPlan(spec));
+  }
+
+  static async #run(
+    root: string,
+    runtime: AscendRuntime,
+    store: FolderStore,
+    runId: string,
+    spec: RunSpecInput,
+    plan: Plan,
+  ): Promise<AscendScene> {
+    await writeRunDocuments(store, runId, RunSpec.parse(spec), plan);
+    return new AscendScene(root, runtime, store, plan, runId);
   }
 
   /** The base model in the store, or another folder. */
@@ -77,9 +96,10 @@ export class AscendScene {
     return publishArtifact(this.store, folder);
   }
 
+  /** Of this run alone, so that tests share no work root. */
   async host(name = 'npu-a'): Promise<AscendHost> {
     const { bin, trainerHome, setEnv } = this.runtime;
-    const workRoot = join(this.root, name);
+    const workRoot = join(this.root, this.runId, name);
     await mkdir(workRoot, { recursive: true });
     const settings = { address: '127.0.0.1', runtimeBin: bin, ascend: { setEnv: [...setEnv] } };
     const deps: HostDeps = {
