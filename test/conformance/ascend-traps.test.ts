@@ -127,7 +127,9 @@ describe('the export from two tensor ranks', () => {
       const { publish } = plan.stages;
       const [{ args, ...command }] = publish.commands as [Plan['stages']['publish']['commands'][0] & object];
       // Ours has the same command line behind `python -m anneal_trainer.mm_convert`.
-      const commands = [{ ...command, program: 'mm-convert', args: args.slice(-11), stdin: 'y\n' }];
+      const commands = [
+        { ...command, program: 'mm-convert', args: args.slice(args.indexOf('InternVLConverter')), stdin: 'y\n' },
+      ];
       return { ...plan, stages: { ...plan.stages, publish: { ...publish, commands } } };
     };
     expect(await untouched(upstream)).not.toBe(before);

@@ -10,7 +10,7 @@ import type { RunSpecInput } from '../../src/spec/run.js';
 import { ascendRuntime, type AscendRuntime } from '../fixtures/ascend/runtime.js';
 import { DevCluster } from '../support/dev-cluster.js';
 import { startOwnAgent } from '../support/own-agent.js';
-import { commitsOf } from '../support/run-files.js';
+import { commitsOf, readLog } from '../support/run-files.js';
 import { smallSpec, writeDigits } from '../support/small-run.js';
 import { within } from '../support/until.js';
 
@@ -36,6 +36,8 @@ beforeAll(async () => {
     ...small,
     model: { ...small.model, trustRemoteCode: true },
     runtime: { kind: 'ascend', mindspeedRelease: '2.2.0' },
+    // Twelve tiles and a thumbnail must fit.
+    training: { ...small.training, sequenceLength: 64 },
   };
 });
 
@@ -84,6 +86,45 @@ describe('the chain once through', () => {
       expect(env['PATH']?.split(':')[0]).toBe(runtime.bin);
       expect(await readdir(join(dir, 'plog/debug/plog'))).toHaveLength(1);
     }
+  });
+});
+
+describe('a generation that breaks', () => {
+  const often = (): RunSpecInput => ({ ...spec, checkpoint: { everyIterations: 5 } });
+  const incidentsOf = async (runId: string) => cluster.anneal.runs.get(runId).incidents();
+
+  test('EI0002 on one host, a dead card on the other: the card is the root, and both logs of CANN are in the store', async () => {
+    await runtime.trap('card-dies 7 1');
+    expect((await run('card', often())).outcome).toBe('promoted');
+    const [incident, ...more] = await incidentsOf('card');
+    expect(more).toEqual([]);
+    expect(incident).toMatchObject({ generation: 1, host: 'npu-a', failure: 'TrainerFailed' });
+    expect(incident?.message).toContain('507054');
+    const folder = join(cluster.storeFolder, incident?.evidence ?? 'nothing');
+    const plogs = await Promise.all(
+      [0, 1].map(async (nodeRank) => {
+        const logs = join(folder, `node-${String(nodeRank)}`, 'plog/debug/plog');
+        const texts = (await readdir(logs)).map((name) => readFile(join(logs, name), 'utf8'));
+        return (await Promise.all(texts)).join('');
+      }),
+    );
+    expect(plogs[0]).toContain('HBM MULTI BIT ECC ERROR');
+    expect(plogs[1]).toContain('EI0002');
+    const report = await cluster.cli('report', 'card');
+    expect(report.stdout).toMatch(/^evidence +\S+\/runs\/card\/incidents\/$/m);
+  });
+
+  test('exit 0 on a corrupt checkpoint, which was saved so: one commit back, and trained to the end', async () => {
+    await runtime.trap('corrupt-save 10 1');
+    expect((await run('corrupt', often())).outcome).toBe('promoted');
+    expect((await incidentsOf('corrupt')).map(({ generation, failure }) => `${String(generation)} ${failure}`)).toEqual(
+      ['1 TrainerFailed', '2 CheckpointDamaged'],
+    );
+    const log = (await readLog(cluster, 'corrupt')).flatMap((fact) =>
+      fact.fact === 'drop' && fact.reason === 'damaged' ? [fact.iteration] : [],
+    );
+    expect(log).toEqual([10]);
+    expect((await commitsOf(cluster, 'corrupt')).at(-1)).toMatchObject({ iteration: 20, generation: 3 });
   });
 });
 

@@ -34,6 +34,8 @@ export function ascendSpec(changed: Partial<RunSpecInput> = {}): RunSpecInput {
     model: { ...small.model, trustRemoteCode: true },
     runtime: { kind: 'ascend', mindspeedRelease: '2.2.0' },
     layout: { hosts: 1, npusPerHost: 1 },
+    // MindSpeed MM cuts an image into twelve tiles and a thumbnail, and all their tokens must fit.
+    training: { ...small.training, sequenceLength: 64 },
     checkpoint: { everyIterations: 2 },
     ...changed,
   };
