@@ -36,7 +36,7 @@ async function digest(folder: string): Promise<string> {
 }
 
 describe('the converter, which ends with exit code 0', () => {
-  test("its question on standard input: it is answered, since the user has agreed to the model's code", async () => {
+  test("the converter's question on standard input: it is answered, since the user has agreed to the model's code", async () => {
     const scene = await AscendScene.open(ascendSpec());
     const host = await scene.host();
     await expect(host.stage('convertModel', { model: await scene.artifact() })).resolves.toMatchObject({
@@ -45,10 +45,10 @@ describe('the converter, which ends with exit code 0', () => {
     expect(await host.log('convert')).toContain('Do you wish to run the custom code? [y/N]');
   });
 
-  test('its question without an answer: CommandFailed, not a wait of 15 seconds', async () => {
+  test("the converter's question without an answer: CommandFailed, not a wait of 15 seconds", async () => {
     const silent = (plan: Plan): Plan => {
       const [{ stdin: _, ...command }] = plan.stages.convert.commands as [Plan['stages']['convert']['commands'][0]];
-      return { ...plan, stages: { ...plan.stages, convert: { ...plan.stages.convert, commands: [command!] } } };
+      return { ...plan, stages: { ...plan.stages, convert: { ...plan.stages.convert, commands: [command] } } };
     };
     const scene = await AscendScene.open(ascendSpec(), { change: silent });
     const converting = (await scene.host()).stage('convertModel', { model: await scene.artifact() });
@@ -79,7 +79,7 @@ describe('the converter, which ends with exit code 0', () => {
       'the folder mp_rank_00_001 is missing',
     ],
     ['a rank folder of another layout: ConversionWrong', 'stale-ranks', 'mp_rank_07'],
-    ['tensors that it left out: ConversionWrong', 'missing-tensors', 'mp_rank_00_000 lacks '],
+    ['tensors that the converter left out: ConversionWrong', 'missing-tensors', 'mp_rank_00_000 lacks '],
   ])('%s', async (_, trap, words) => {
     const scene = await AscendScene.open(ascendSpec({ layout: twoStages }));
     await scene.runtime.trap(trap);
@@ -121,7 +121,7 @@ describe('the export from two tensor ranks', () => {
     return digest(join(host.folder('publish'), 'published'));
   }
 
-  test('permuted qkv of the vision tower, with names and shapes as they should be: not by that converter, and exact bit for bit', async () => {
+  test('permuted qkv of an export from two tensor ranks, with names and shapes as they should be: not by that converter, and exact bit for bit', async () => {
     const before = await digest(BASE_MODEL);
     const upstream = (plan: Plan): Plan => {
       const { publish } = plan.stages;

@@ -57,7 +57,7 @@ const dirOf = (host: string, runId: string, generation: number, nodeRank: number
   join(cluster.root, host, 'work', 'trainers', runId, String(generation), String(nodeRank));
 
 describe('the chain once through', () => {
-  test('converts, trains on both hosts, publishes, judges and promotes', async () => {
+  test('the whole chain: converted, trained on both hosts, published, judged and promoted', async () => {
     const result = await run('once');
     expect(result.outcome).toBe('promoted');
     expect(result.stages.map(({ stage, status }) => `${stage} ${status}`)).toEqual(
@@ -66,7 +66,7 @@ describe('the chain once through', () => {
     expect((await commitsOf(cluster, 'once')).map(({ iteration }) => iteration)).toEqual([10, 20]);
   });
 
-  test('its loss record is read out of the log of the rank that reports, each iteration once', async () => {
+  test('a trainer that writes no loss record: read out of the log of the rank that reports, each iteration once', async () => {
     const { rows } = await cluster.anneal.runs.get('once').metrics();
     expect(rows.map(({ iteration }) => iteration)).toEqual(Array.from({ length: ITERATIONS }, (_, index) => index + 1));
     expect(rows.every(({ loss, gradNorm, seconds }) => [loss, gradNorm, seconds].every(Number.isFinite))).toBe(true);
@@ -74,7 +74,7 @@ describe('the chain once through', () => {
     expect(printed).toContain(`loss: ${exponential(rows.at(-1)?.loss ?? 0)} `);
   });
 
-  test('a trainer gets what the host, the plan and the lease say, and CANN writes its own log into its folder', async () => {
+  test('an environment of three parts: host, plan and lease, and CANN writes its own log into its folder', async () => {
     for (const [nodeRank, host] of HOSTS.entries()) {
       const dir = dirOf(host, 'once', 1, nodeRank);
       const { env } = JSON.parse(await readFile(join(dir, 'launch.json'), 'utf8')) as { env: Record<string, string> };

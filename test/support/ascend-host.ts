@@ -1,7 +1,6 @@
 /** Ascend hosts without their cluster: the activities of agents on fixtures, each host with a work root of its own and one store for all. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { onTestFinished } from 'vitest';
