@@ -38,13 +38,17 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
   // Another agent may hold the host from then on, so this one ends; trainers live on.
   lock.lock.lost.addEventListener('abort', end);
   try {
-    const environment = await hostEnvironment(config, process.env);
+    // Seconds, in which what an agent before this one has left open must not wait.
+    const reading = hostEnvironment(config, process.env);
+    reading.catch(() => undefined);
     installRuntime();
     const store = await openStoreToWrite(config.store);
     const { connection, client } = await connect(config.temporal);
     try {
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
       await stopOrphan(config, client);
+      // A host that cannot run anything does not offer itself.
+      const environment = await reading;
       const registering = { config, version, client, startedAt: new Date().toISOString(), signal: ending.signal };
       // Before any work is taken up: what it does next is for the agent that the pool knows under this name.
       const registration = await register(registering);

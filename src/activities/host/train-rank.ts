@@ -1,5 +1,6 @@
 /** One node's trainer from launch or adoption to its end. The activity observes; the supervisor owns; only a requested stop ends it. */
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CancelledFailure, Context } from '@temporalio/activity';
 import { backendFor } from '../../backends/backend.js';
@@ -48,12 +49,17 @@ export function createTrainRank(deps: HostDeps, fence: HostFence): NpuActivities
       const metricsFile = join(dir, backend.writesMetrics ? 'metrics.jsonl' : `metrics-${randomUUID()}.jsonl`);
       const update = backend.writesMetrics ? undefined : measuredLines(path, metricsFile, backend);
       const metrics = isReporting ? ship(metricsLogName(input.generation), metricsFile, update) : undefined;
+      // Whoever comes next makes it anew out of the log.
+      const endMetrics = async (): Promise<void> => {
+        await metrics?.stop();
+        if (!backend.writesMetrics) await rm(metricsFile, { force: true });
+      };
       const shipper = new SaveShipper({ store, backend, gang: plan.gang, node: input, folder, metrics });
       const { resumeIteration, reachedIteration } = input;
       const { saveEveryIterations, iterations } = plan.gang;
       const saves = (iteration: number): boolean => iteration % saveEveryIterations === 0 || iteration >= iterations;
       const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted, saves });
-      const logs = metrics === undefined ? [printed] : [printed, metrics];
+      const logs = [printed, { stop: endMetrics }];
       return observe({ deps, input, plan, backend, dir, isAdopted, log, shipper, logs, pid });
     });
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
+import { findFreePort } from '../../../src/process/free-port.js';
 import { fillJson } from '../../../src/plan/plan.js';
 import type { Argument, Plan } from '../../../src/plan/plan.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
@@ -113,6 +114,13 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
     const watchdog = Number(ours['--distributed-timeout-minutes']) * 60;
     for (const name of ['HCCL_EVENT_TIMEOUT', 'HCCL_CONNECT_TIMEOUT'])
       expect(watchdog).toBeGreaterThan(seconds(name) + 20);
+  });
+
+  test("HCCL's ports are beyond those on which a gang meets", async () => {
+    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const ports = await Promise.all(Array.from({ length: 50 }, () => findFreePort()));
+    expect(Number(env['HCCL_IF_BASE_PORT'])).toBeGreaterThan(Math.max(...ports));
+    expect(new Set(ports).size).toBeGreaterThan(40);
   });
 
   test('every variable has its reason in the documents', () => {
