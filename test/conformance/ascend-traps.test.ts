@@ -242,6 +242,21 @@ describe('the trainer', () => {
     expect(stacks).toContain('pretrain_vlm.py');
   });
 
+  test('exit 0 without a word on a node that prints no marker: TrainerFailed, by what it has not saved', async () => {
+    const distTrain = { vision: { npus: 1 }, language: { npus: 1 } };
+    const { scene, host } = await ready('silent', ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
+    await scene.runtime.trap('silent-end 3');
+    const { artifacts } = await host.stage('convertModel', { model: inputs.model });
+    const both = { ...inputs, converted: artifacts.converted! };
+    const one = await host.stagedIn(both);
+    const two = await (await scene.host('npu-b')).stagedIn(both, { nodeRank: 1, masterPort: one.port });
+    const ends = Promise.all([one, two].map(({ train }) => train().catch((error: unknown) => error)));
+    expect((await ends)[1]).toMatchObject({
+      type: 'TrainerFailed',
+      message: 'Host npu-b, node 1: the trainer ended without a word, but has saved iteration 2 of 6.',
+    });
+  });
+
   test('EI0002 on one host, a dead card on the other: the card is the root, EI0002 an echo', async () => {
     const distTrain = { vision: { npus: 1 }, language: { npus: 1 } };
     const { scene, host } = await ready('echo', ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
