@@ -10,6 +10,7 @@ import {
 } from './mindspeed/checkpoint.js';
 import type { Tracker } from './mindspeed/checkpoint.js';
 import { classifyExit } from './mindspeed/failure.js';
+import { givesUp } from './mindspeed/failure-rules.js';
 import type { ExitEvidence, ExitVerdict } from './mindspeed/failure.js';
 import type { RuntimeProfile } from './mindspeed/job.js';
 import { parseLine } from './mindspeed/log.js';
@@ -25,6 +26,8 @@ export interface Backend {
   readonly trackerFile: string;
   /** Returns what a line of the trainer's output says, or undefined for all the rest. */
   readonly parseLine: (line: string) => TrainerEvent | undefined;
+  /** Whether a line of the trainer's output says that it ends, whatever its exit code will be and however long its launcher stays. */
+  readonly givesUp: (line: string) => boolean;
   readonly parseTracker: (text: string) => Tracker;
   /** The content of a tracker that makes a trainer go on from an iteration. */
   readonly trackerText: (iteration: number) => string;
@@ -42,6 +45,7 @@ export function backendFor(runtime: Pick<RuntimeSpec, 'kind'>): Backend {
     writesMetrics: runtime.kind === 'cpu',
     trackerFile: TRACKER_FILE,
     parseLine,
+    givesUp,
     parseTracker,
     trackerText,
     iterationFolder,

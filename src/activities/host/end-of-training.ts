@@ -100,9 +100,10 @@ export async function endOfTraining(
   };
 }
 
-/** What we stopped after another node's end is never the cause of that end; but a loss that was no number before stays one. */
+/** What we stopped after another node's end is never the cause of that end; but what its own agent had stopped it for before stays. */
 function isStoppedEcho(end: TrainerEnd, kind: string): boolean {
-  return end.state === 'exited' && end.exit.reason === 'stopped' && kind !== 'loss-diverged';
+  const isOwn = kind === 'loss-diverged' || kind === 'checkpoint-missing';
+  return end.state === 'exited' && end.exit.reason === 'stopped' && !isOwn;
 }
 
 function onNodes({ ranks, ...said }: NonNullable<ExitVerdict['notFinite']>, { gang }: Plan): NotFinite {

@@ -137,7 +137,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   ending.catch(() => undefined);
   const hang = watchForHang(work, living.signal);
   hang.catch(() => undefined);
-  void log.diverged.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
+  void log.hopeless.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
   try {
     const first = await Promise.race([ending, beats.interrupted, hang]);
     if (typeof first === 'function') return first();
