@@ -7,52 +7,19 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { Claims } from './lib/claims.mjs';
 import { root } from './lib/files.mjs';
 import { run } from './lib/run.mjs';
-import { fail, formatDuration, say } from './lib/say.mjs';
+import { fail } from './lib/say.mjs';
 import { ensureSetUp } from './lib/set-up.mjs';
 
-const LIMIT_MS = 15 * 60_000;
 const python = join(root, '.venv/bin/python');
 const vitest = join(root, 'node_modules/vitest/vitest.mjs');
 const anneal = join(root, 'bin/anneal.mjs');
 
-/** @type {string[]} */
-const failed = [];
-let shown = 0;
-
-/** @param {string} title */
-function heading(title) {
-  say(`\n━━ ${title}`);
-}
-
-/**
- * Runs a command and prints it with what it printed; a claim holds when `holds` says so, by default on exit code 0.
- * @param {string} claim
- * @param {readonly string[]} command
- * @param {{ cwd?: string, env?: Record<string, string>, lines?: RegExp, holds?: (result: { code: number, out: string }) => boolean }} [options]
- */
-async function show(claim, command, { cwd = root, env = {}, lines = /./, holds = ({ code }) => code === 0 } = {}) {
-  const [program = '', ...args] = command;
-  const startMs = performance.now();
-  const { code, stdout, stderr, timedOut } = await run(program, args, { cwd, env, timeoutMs: LIMIT_MS });
-  const out = `${stdout}${stderr}`;
-  const isTrue = !timedOut && holds({ code, out });
-  shown += 1;
-  if (!isTrue) failed.push(claim);
-  say(`\n${isTrue ? 'ok    ' : 'FAILED'} ${claim}`);
-  say(`  $ ${command.map(readable).join(' ')}   (${formatDuration(performance.now() - startMs)})`);
-  // eslint-disable-next-line no-control-regex -- colours of the test runner
-  const plain = out.replaceAll(/\u001b\[[0-9;]*m/g, '').split('\n');
-  for (const line of isTrue ? plain.filter((text) => text.trim() !== '' && lines.test(text)) : plain) say(`  ${line}`);
-  return out;
-}
-
-/** @param {string} word */
-function readable(word) {
-  const short = word.replace(process.execPath, 'node').replace(`${root}/`, '');
-  return /[\s'"]/.test(short) ? JSON.stringify(short) : short;
-}
+const claims = new Claims();
+const heading = claims.heading.bind(claims);
+const show = claims.show.bind(claims);
 
 /** @param {string} folder processes that name it are ours */
 function processesOf(folder) {
@@ -237,8 +204,7 @@ try {
     { lines: /✓|×|Tests/ },
   );
 
-  say(`\n${shown - failed.length} shown, ${failed.length} failed${failed.length > 0 ? `: ${failed.join('; ')}` : ''}`);
-  process.exitCode = failed.length > 0 ? 1 : 0;
+  claims.end();
 } catch (error) {
   fail(error);
 } finally {

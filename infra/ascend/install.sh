@@ -98,7 +98,6 @@ for project in "$prefix/src/MindSpeed" "$trainer"; do
   "${pip[@]}" --no-build-isolation --editable "$project"
 done
 
-"$bundle/wrap.sh" "$prefix/bin" "$prefix/env/bin" "$CANN_SET_ENV"
 cp -r "$bundle/anneal" "$prefix/engine"
 cp "$bundle/versions.env" "$prefix/versions.env"
 

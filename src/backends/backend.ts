@@ -10,6 +10,7 @@ import {
 } from './mindspeed/checkpoint.js';
 import type { Tracker } from './mindspeed/checkpoint.js';
 import { classifyExit } from './mindspeed/failure.js';
+import { givesUp } from './mindspeed/failure-rules.js';
 import type { ExitEvidence, ExitVerdict } from './mindspeed/failure.js';
 import type { RuntimeProfile } from './mindspeed/job.js';
 import { parseLine } from './mindspeed/log.js';
@@ -19,10 +20,14 @@ import { ascendProfile } from './mindspeed/profile.js';
 /** Functions, not methods: they may be taken out and passed on. */
 export interface Backend {
   readonly kind: RuntimeSpec['kind'];
+  /** Whether the trainer writes what it measures to a file; else that is read out of its log. */
+  readonly writesMetrics: boolean;
   /** The file in a save or load folder that names its newest complete iteration; the last that a save writes. */
   readonly trackerFile: string;
   /** Returns what a line of the trainer's output says, or undefined for all the rest. */
   readonly parseLine: (line: string) => TrainerEvent | undefined;
+  /** Whether a line of the trainer's output says that it ends, whatever its exit code will be and however long its launcher stays. */
+  readonly givesUp: (line: string) => boolean;
   readonly parseTracker: (text: string) => Tracker;
   /** The content of a tracker that makes a trainer go on from an iteration. */
   readonly trackerText: (iteration: number) => string;
@@ -37,8 +42,10 @@ export interface Backend {
 export function backendFor(runtime: Pick<RuntimeSpec, 'kind'>): Backend {
   return {
     kind: runtime.kind,
+    writesMetrics: runtime.kind === 'cpu',
     trackerFile: TRACKER_FILE,
     parseLine,
+    givesUp,
     parseTracker,
     trackerText,
     iterationFolder,

@@ -24,6 +24,7 @@ export function showEvent(event: Exclude<RunEvent, Progress>): string {
         `${String(event.iterationsLost)} iterations lost`,
         ...(event.secondsToDetect === undefined ? [] : [`found after ${duration(event.secondsToDetect)}`]),
         ...(event.secondsToDecide === undefined ? [] : [`decided in ${duration(event.secondsToDecide)}`]),
+        ...(event.evidence === undefined ? [] : [`evidence in ${event.evidence}`]),
       ]);
     case 'recovered':
       return audit('*', { at: event.at + event.secondsToNewIteration * 1000, generation: event.generation }, [

@@ -346,8 +346,14 @@ export interface RankLook {
   /** What took its stacks, or why nothing did. */
   readonly stacks: string;
 }
+export interface StopTrainerInput extends GangInput {
+  /** The generation broke: what this host knows of it goes to the store. */
+  readonly isBroken: boolean;
+}
 export interface StopTrainerResult {
   readonly stopped: readonly number[];
+  /** How many files of evidence are in the store; left out when nothing broke. */
+  readonly evidence?: number;
   /** How far the one trainer came that was asked for, by its own words. */
   readonly iteration?: number;
 }
@@ -365,7 +371,7 @@ export interface IoActivities {
   readonly checkHost: () => Promise<HostCheck>;
   readonly openRendezvous: (input: OpenRendezvousInput) => Promise<{ readonly port: number }>;
   readonly probeTrainer: (input: ProbeTrainerInput) => Promise<TrainerLook>;
-  readonly stopTrainer: (input: GangInput) => Promise<StopTrainerResult>;
+  readonly stopTrainer: (input: StopTrainerInput) => Promise<StopTrainerResult>;
   /** Stores the fence, then ends whatever an earlier lease has left, and proves the host empty. */
   readonly vacateHost: (input: VacateHostInput) => Promise<StopTrainerResult>;
 }

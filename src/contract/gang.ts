@@ -20,6 +20,8 @@ export interface Incident {
   readonly message: string;
   readonly decision: string;
   readonly iterationsLost: number;
+  /** The folder in the store with what the hosts knew of it; left out when there is none. */
+  readonly evidence?: string;
   /**
    * From the moment at which the cause was there, by the clock of the host that knows it (a trainer's end, its last progress, its last
    * heartbeat), to `at`; left out when nobody can tell.

@@ -34,6 +34,11 @@ export const metricsLogName = (generation: number): string => `metrics-g${String
 
 /** An incident, once when it was decided on, and once more when its cost in time is known; both together as one object at the end. */
 export const incidentsPrefix = (runId: string): string => `${runFolder(runId)}incidents/`;
+/** What the hosts of a broken generation knew, one folder for each node. */
+export const incidentFolder = (runId: string, generation: number): string =>
+  `${incidentsPrefix(runId)}${String(generation).padStart(6, '0')}/`;
+export const incidentNodeFolder = (runId: string, generation: number, nodeRank: number): string =>
+  `${incidentFolder(runId, generation)}node-${String(nodeRank)}/`;
 export const finishedIncidentsKey = (runId: string, lastGeneration?: number): string =>
   `${runFolder(runId)}incidents${lastGeneration === undefined ? '' : `-g${String(lastGeneration)}`}.jsonl`;
 

@@ -116,3 +116,9 @@ class LineSplitter {
     this.onLine(line, nextByte);
   }
 }
+
+/** The whole lines at the beginning of a piece of a file, and how many bytes they are. */
+export function parseLines(piece: Buffer): { readonly lines: readonly string[]; readonly bytes: number } {
+  const bytes = piece.lastIndexOf(10) + 1;
+  return { lines: bytes === 0 ? [] : piece.toString('utf8', 0, bytes - 1).split('\n'), bytes };
+}

@@ -56,6 +56,20 @@ const inheritedNames: readonly string[] = [
   ...['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'],
 ];
 
+/** Names whose values are for nobody but the program itself, and addresses with a name and a password in them. */
+const SECRET_NAME = /secret|token|passw|credential|private|auth|(^|_)key(_|$)/i;
+const LOGIN = /(:\/\/)[^/@\s]+@/g;
+
+/** An environment that may be shown and kept. */
+export function withoutSecrets(environment: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).map(([name, value]) => [
+      name,
+      SECRET_NAME.test(name) ? '(left out)' : value.replaceAll(LOGIN, '$1(left out)@'),
+    ]),
+  );
+}
+
 /** Picks from a process's environment (`workers` and `cli` have it) what its children may inherit. */
 export function inheritedEnvironment(source: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const picked: Record<string, string> = {};

@@ -10,6 +10,8 @@ import { environmentOf, readProcess } from './proc.js';
 import { markedProcesses } from './kill.js';
 import { monotonicSeconds, pause } from './wait.js';
 
+/** How each rank's stacks begin in a log. */
+export const STACKS_MARK = '[anneal] stacks of rank ';
 const SIGUSR1 = 10;
 const ANSWER_SECONDS = 3;
 /** A dump of many threads comes in several writes. */
@@ -61,7 +63,7 @@ export interface DumpStacks {
 /** Writes the stacks of one rank into the log. Returns what took them, or why nothing did; the log has the same words. */
 export async function dumpStacks({ rank, pid, state }: RankProcess, how: DumpStacks): Promise<string> {
   const say = (text: string): Promise<void> => appendFile(how.logFile, `${text.trimEnd()}\n`);
-  const who = `[anneal] stacks of rank ${String(rank)} (pid ${String(pid)}, ${state})`;
+  const who = `${STACKS_MARK}${String(rank)} (pid ${String(pid)}, ${state})`;
   const spied = await pySpy(pid, how);
   if ('stacks' in spied) {
     await say(`${who}, by py-spy:\n${spied.stacks}`);

@@ -19,6 +19,28 @@ export function parseHexFloat(text: string): number | undefined {
   return sign === '-' ? -magnitude : magnitude;
 }
 
+/** As `float.hex()` writes a number. */
+function hexFloat(value: number): string {
+  if (Number.isNaN(value)) return 'nan';
+  const sign = value < 0 || Object.is(value, -0) ? '-' : '';
+  if (!Number.isFinite(value)) return `${sign}inf`;
+  if (value === 0) return `${sign}0x0.0p+0`;
+  const bits = new DataView(new Float64Array([value]).buffer).getBigUint64(0, true);
+  const exponent = Number((bits >> 52n) & 0x7ffn);
+  const fraction = (bits & 0xfffffffffffffn).toString(16).padStart(13, '0');
+  const power = exponent === 0 ? -1022 : exponent - 1023;
+  return `${sign}0x${exponent === 0 ? '0' : '1'}.${fraction}p${power < 0 ? '' : '+'}${String(power)}`;
+}
+
+/** The line that a trainer writes, for one that writes none. */
+export function measurementLine(measured: Measurement): string {
+  const { iteration, loss, gradNorm, learningRate, consumedSamples, seconds, at } = measured;
+  return JSON.stringify({
+    ...{ iteration, loss: hexFloat(loss), grad_norm: hexFloat(gradNorm), lr: hexFloat(learningRate) },
+    ...{ consumed_samples: consumedSamples, seconds, time: at / 1000 },
+  });
+}
+
 /** The iterations in a piece of a trainer's file. A line that is cut at either end of the piece, or not whole yet, is passed over. */
 export function parseMeasurements(text: string): readonly Measurement[] {
   return text.split('\n').flatMap((line) => measurement(objectOf(line)) ?? []);

@@ -1,6 +1,7 @@
 /** What a run did, for people: outcome, accuracy, time per stage, the loss, incidents, where everything lies. */
 import type { RunMetrics } from '../client/metrics.js';
 import type { FineTuneResult, Incident, RunState, StageState } from '../contract/messages.js';
+import { incidentsPrefix } from '../contract/store-keys.js';
 import { pathInStore } from '../storage/store-settings.js';
 import { duration, percent } from '../plan/numbers.js';
 import { markdownTable, type Row, textTable } from './table.js';
@@ -105,6 +106,7 @@ function lines({
   message,
   store,
   page,
+  incidents,
 }: RunFacts): readonly (readonly [string, string])[] {
   const at = (path: string): string => (store === undefined ? path : pathInStore(store, path));
   const whole = wholeTime(state.stages);
@@ -125,6 +127,9 @@ function lines({
   if (metrics !== undefined) found.push(...trainingLines(metrics, at));
   if (metricsTrouble !== undefined) found.push(['training', `not known: ${metricsTrouble}`]);
   found.push(['logs', at(`runs/${state.runId}/logs/`)]);
+  // One line for all: the folder has one for each generation.
+  if (incidents?.some(({ evidence }) => evidence !== undefined))
+    found.push(['evidence', at(incidentsPrefix(state.runId))]);
   if (page !== undefined) found.push(['page', page]);
   return found;
 }

@@ -11,10 +11,10 @@ import { agentIdentity, ioQueue, npuQueue } from '../contract/names.js';
 import type { HostFacts } from '../plan/hosts.js';
 import { placesOf } from '../preflight/places.js';
 import { takeAgentLock } from '../process/host-lock.js';
-import { inheritedEnvironment } from '../process/marker.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import { openStoreToWrite } from '../storage/open-store.js';
 import type { AgentConfig } from './config.js';
+import { hostEnvironment } from './host-environment.js';
 import { endOpenAttempts, OpenAttempt } from './open-attempts.js';
 import { stopOrphan } from './orphan.js';
 import { AgentRefusedError, register, stayRegistered } from './registration.js';
@@ -40,18 +40,24 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
   // Another agent may hold the host from then on, so this one ends; trainers live on.
   lock.lock.lost.addEventListener('abort', end);
   try {
+    // Seconds, in which what an agent before this one has left open must not wait.
+    const reading = hostEnvironment(config, process.env);
+    reading.catch(() => undefined);
     installRuntime();
     const store = await openStoreToWrite(config.store);
     const { connection, client } = await connect(config.temporal);
     try {
       await endOpenAttempts(attemptsFolder(config.workRoot), client);
       await stopOrphan(config, client);
-      const doctor = new HostDoctor(placesOf(config, process.env['PATH'] ?? ''));
+      // A host that cannot run anything does not offer itself.
+      const environment = await reading;
+      const doctor = new HostDoctor(placesOf(config, environment['PATH'] ?? ''));
       const startedAt = new Date().toISOString();
       const registering = { config, version, client, startedAt, signal: ending.signal, health: () => doctor.health };
       // Before any work is taken up: what it does next is for the agent that the pool knows under this name.
       const registration = await register(registering);
-      const workers = await createWorkers(config, registration.facts, store, doctor, connection, client);
+      const own = { environment, doctor };
+      const workers = await createWorkers(config, registration.facts, store, own, connection, client);
       const working = Promise.all(workers.map((one) => one.run())).finally(end);
       const shutDown = (): void => {
         for (const one of workers) if (one.getState() === 'RUNNING') one.shutdown();
@@ -79,7 +85,7 @@ async function createWorkers(
   config: AgentConfig,
   facts: HostFacts,
   store: ObjectStore,
-  doctor: HostDoctor,
+  { doctor, environment }: { readonly doctor: HostDoctor; readonly environment: HostDeps['environment'] },
   connection: NativeConnection,
   client: Client,
 ): Promise<readonly Worker[]> {
@@ -92,7 +98,7 @@ async function createWorkers(
     runtimeBin: config.runtimeBin,
     trainerHome: config.trainerHome,
     toolsHome: TOOLS_HOME,
-    environment: inheritedEnvironment(process.env),
+    environment,
     leaseTtlSeconds: config.leaseTtlSeconds,
     graceSeconds: config.graceSeconds,
   };

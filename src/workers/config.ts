@@ -26,7 +26,21 @@ export const ControlConfig = z.strictObject({
 });
 export type ControlConfig = z.output<typeof ControlConfig>;
 
-export const AgentConfig = z.strictObject({
+const Ascend = z.strictObject({
+  setEnv: z
+    .array(z.string().min(1))
+    .min(1)
+    .describe(
+      "The scripts that set CANN's environment, in their order: of the toolkit, then of nnal/atb where a model needs it.",
+    ),
+  interface: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,15}$/, 'must be the name of one network interface')
+    .optional()
+    .describe('Over which the hosts of a gang meet; left out, the one that has `address`.'),
+});
+
+const AgentShape = z.strictObject({
   cluster: clusterName,
   name: hostName,
   address: z.string().min(1).describe('Where the other hosts of a gang reach this one.'),
@@ -42,7 +56,15 @@ export const AgentConfig = z.strictObject({
   store: StoreShape,
   leaseTtlSeconds: seconds.default(600).describe('How long a trainer lives without an answered heartbeat.'),
   graceSeconds: seconds.default(60).describe('How long a trainer that is asked to stop may take to save.'),
+  ascend: Ascend.optional().describe('What only hosts with NPUs have.'),
 });
+export const AgentConfig = AgentShape.refine(
+  ({ runtime, ascend }) => (runtime === 'ascend') === (ascend !== undefined),
+  {
+    path: ['ascend'],
+    error: 'must be set where "runtime" is "ascend", and nowhere else',
+  },
+);
 export type AgentConfig = z.output<typeof AgentConfig>;
 
 /** Reads a settings file. Throws a sentence for each field that is wrong. */

@@ -58,13 +58,14 @@ interface Audit {
 /** When, who, what; then what it cost and what was decided. */
 function incidentLines(incident: Incident): Audit {
   const { at, generation, host, failure, message, decision, iterationsLost } = incident;
-  const { secondsToDetect, secondsToDecide, secondsToNewIteration, restored } = incident;
+  const { secondsToDetect, secondsToDecide, secondsToNewIteration, restored, evidence } = incident;
   const cost = [
     `${String(iterationsLost)} iterations lost`,
     ...(secondsToDetect === undefined ? [] : [`found after ${duration(secondsToDetect)}`]),
     ...(secondsToDecide === undefined ? [] : [`decided in ${duration(secondsToDecide)}`]),
     ...(restored === undefined ? [] : [restoredFrom(restored)]),
     ...(secondsToNewIteration === undefined ? [] : [`new iterations after ${duration(secondsToNewIteration)}`]),
+    ...(evidence === undefined ? [] : [`evidence in ${evidence}`]),
   ].join(', ');
   const head = `${clock(at)}  g${String(generation)}  ${harmless(host, 64)}: ${harmless(failure, 40)}`;
   return { at, lines: [`${head}: ${harmless(message)}`, `          → ${harmless(decision)} ${cost}`] };

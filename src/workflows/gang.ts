@@ -53,11 +53,14 @@ export class GangBroken extends Error {
   readonly failures: readonly NodeFailure[];
   /** By the workflow's clock: what its end takes counts towards its cost. */
   readonly foundAt: number;
+  /** Whether its hosts have brought to the store what they know of it. */
+  readonly hasEvidence: boolean;
 
-  constructor(failures: readonly NodeFailure[], foundAt = Date.now()) {
+  constructor(failures: readonly NodeFailure[], foundAt = Date.now(), hasEvidence = false) {
     super(failures.map(({ host, message }) => `${host}: ${message}`).join(' '));
     this.failures = failures;
     this.foundAt = foundAt;
+    this.hasEvidence = hasEvidence;
   }
 }
 
@@ -84,9 +87,10 @@ export async function throwBroken(
     readonly first?: readonly NodeFailure[];
     readonly lost?: ReadonlyMap<number, NodeFailure>;
     readonly foundAt?: number;
+    readonly hasEvidence?: boolean;
   } = {},
 ): Promise<void> {
-  const { first = [], lost = new Map<number, NodeFailure>(), foundAt } = how;
+  const { first = [], lost = new Map<number, NodeFailure>(), foundAt, hasEvidence } = how;
   const ends = await Promise.allSettled(work.map((one, nodeRank) => (lost.has(nodeRank) ? Promise.resolve() : one)));
   // Of a gang that was asked to end, every node that fails does so by that: a trainer may be faster than its own cancel.
   if (CancellationScope.current().consideredCancelled && ends.some(({ status }) => status === 'rejected'))
@@ -105,7 +109,7 @@ export async function throwBroken(
   // A rank that ended well may have come further than those that failed: a training of which only one node reports iterations.
   for (const end of ends)
     if (end.status === 'fulfilled' && end.value && 'iteration' in end.value) gang.reached.hear(end.value.iteration);
-  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], foundAt);
+  if (first.length + failures.length > 0) throw new GangBroken([...first, ...failures], foundAt, hasEvidence);
 }
 
 export function hostOf(gang: Generation, nodeRank: number): string {

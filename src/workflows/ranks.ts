@@ -55,10 +55,11 @@ export async function runRanks(gang: Generation, port: number, commits: Promise<
       ? NOTHING
       : await whatIsKnown(gang, probe, ranks, failureFacts(error));
     if (CancellationScope.current().consideredCancelled) await Promise.allSettled(ranks);
-    await stopAll(gang, lost);
+    const isBroken = !CancellationScope.current().consideredCancelled;
+    const hasEvidence = await stopAll(gang, lost, isBroken);
     scope.cancel();
     // When the commits failed, the ends of the ranks are echoes of the stop: the root comes first. So does what is known of a hang.
-    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt });
+    await throwBroken(gang, ranks, { first: [...commitFailure, ...hang], lost, foundAt, hasEvidence });
   }
 }
 
@@ -183,9 +184,10 @@ function factsOf({ iteration, since }: NodeFailure): { readonly iteration?: numb
 
 /**
  * On every host that answers, whether its trainer lives or not: afterwards no process of this generation is left that can be reached. A
- * lost host is the pool's to take back. A rank that is stopped here does not get to say itself how far it came: its host does.
+ * lost host is the pool's to take back. A rank that is stopped here does not get to say itself how far it came: its host does. Returns
+ * whether any of them has evidence in the store.
  */
-async function stopAll(gang: Generation, lost: Probed['lost']): Promise<void> {
+async function stopAll(gang: Generation, lost: Probed['lost'], isBroken: boolean): Promise<boolean> {
   const { runId, cluster } = gang.input;
   const { generation } = gang;
   const ends = await CancellationScope.nonCancellable(() =>
@@ -193,9 +195,11 @@ async function stopAll(gang: Generation, lost: Probed['lost']): Promise<void> {
       gang.leases.flatMap(({ host }, nodeRank) => {
         if (lost.has(nodeRank)) return [];
         const io = onIo(cluster, host.name, `stop g${String(generation)}`, STOP);
-        return [io.stopTrainer({ runId, generation, nodeRank })];
+        return [io.stopTrainer({ runId, generation, nodeRank, isBroken })];
       }),
     ),
   );
-  for (const end of ends) if (end.status === 'fulfilled') gang.reached.hear(end.value.iteration ?? 0);
+  const said = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+  for (const { iteration = 0 } of said) gang.reached.hear(iteration);
+  return said.some(({ evidence = 0 }) => evidence > 0);
 }

@@ -2,6 +2,7 @@
 import { ApplicationFailure, isCancellation } from '@temporalio/workflow';
 import { movedBy, withIncident } from '../contract/gang-story.js';
 import type { Incident, TrainGangInput } from '../contract/messages.js';
+import { incidentFolder } from '../contract/store-keys.js';
 import type { DivergenceVerdict } from '../plan/divergence.js';
 import type { Commit } from '../plan/run-log.js';
 import { judge, rootCause, type NodeFailure, type Verdict } from '../plan/verdict.js';
@@ -98,14 +99,20 @@ export class Recovery {
     return verdict;
   }
 
-  private incidentOf({ failures, foundAt }: GangBroken, root: NodeFailure, ended: Ended, decision: string): Incident {
-    const { log, divergences, reached } = this.of;
+  private incidentOf(
+    { failures, foundAt, hasEvidence }: GangBroken,
+    root: NodeFailure,
+    ended: Ended,
+    decision: string,
+  ): Incident {
+    const { input, log, divergences, reached } = this.of;
     // Of an echo alone, or a host that nobody heard, the first of all is as near as anybody can tell.
     const since = root.since ?? Math.min(...failures.flatMap((one) => one.since ?? []));
     // Who reports a loss that is no number is not always where it began.
     const host = (root.type === 'LossDiverged' ? divergences.suspects[0] : undefined) ?? root.host;
     return {
       ...{ at: foundAt, generation: ended.generation, host, failure: root.type, message: root.message },
+      ...(hasEvidence ? { evidence: incidentFolder(input.runId, ended.generation) } : {}),
       ...(since <= foundAt ? { secondsToDetect: (foundAt - since) / 1000 } : {}),
       secondsToDecide: (Date.now() - foundAt) / 1000,
       decision,

@@ -10,7 +10,7 @@ import { logPrefix } from '../../src/contract/store-keys.js';
 import { FolderStore } from '../../src/storage/folder-store.js';
 import { readChunks } from '../../src/storage/chunks.js';
 import { DevCluster } from '../support/dev-cluster.js';
-import { commitsOf, forget } from '../support/run-files.js';
+import { commitsOf, forget, filesBelow } from '../support/run-files.js';
 import { withTemporal } from '../support/run-history.js';
 import { smallSpec, writeDigits } from '../support/small-run.js';
 import { trainersOf } from '../support/trainers.js';
@@ -97,6 +97,15 @@ test('a rank that is stopped is a hang, and a host that answers nobody is lost: 
   expect(await logOf(run, 'train-g1-node1')).toMatch(
     /\[anneal\] stacks of rank 1 \(pid \d+, \w+\), by (py-spy|faulthandler)[^]*anneal_trainer/,
   );
+
+  // What the hosts knew is in the store; the host that was lost has brought nothing.
+  const evidenceOf = (incident: Incident) => filesBelow(join(cluster.storeFolder, incident.evidence!.slice(0, -1)));
+  expect(hung.evidence).toBe(`runs/${run.runId}/incidents/000001/`);
+  const ofEach = ['exit.json', 'index.json', 'launch.json', 'stacks.log', 'supervisor.log', 'trainer.log'];
+  expect(await evidenceOf(hung)).toEqual(
+    [0, 1].flatMap((node) => ofEach.map((name) => `node-${String(node)}/${name}`)),
+  );
+  expect((await evidenceOf(hostLost)).every((name) => name.startsWith('node-0/'))).toBe(true);
 
   const record = await readFile(join(cluster.storeFolder, 'runs', run.runId, 'incidents.jsonl'), 'utf8');
   expect(

@@ -373,9 +373,9 @@ export class FakeCluster {
         this.acts.push(`probe g${String(generation)}${stacks ? ' with stacks' : ''} ${host}`);
         return (await behaviour.probeTrainer?.(host, stacks)) ?? { trainer: 'running', ranks: [] };
       },
-      stopTrainer: ({ generation }) => {
+      stopTrainer: ({ generation, isBroken }) => {
         this.acts.push(`stop g${String(generation)} ${host}`);
-        return Promise.resolve({ stopped: [] });
+        return Promise.resolve({ stopped: [], ...(isBroken ? { evidence: 3 } : {}) });
       },
       vacateHost: async ({ fence }) => {
         await behaviour.vacateHost?.(host, fence);

@@ -34,6 +34,7 @@ export async function startOwnAgent(
   name: string,
   runtimeBin: string,
   trainerHome = TRAINER_HOME,
+  more: Partial<AgentConfig> = {},
 ): Promise<() => Promise<void>> {
   const folder = join(cluster.root, name);
   await mkdir(folder, { recursive: true });
@@ -43,6 +44,7 @@ export async function startOwnAgent(
     ...{ workRoot: join(folder, 'work'), runtimeBin, trainerHome },
     temporal: { address, namespace },
     store: { folder: cluster.storeFolder },
+    ...more,
   };
   const file = join(folder, 'agent.yaml');
   await writeFile(file, stringify(config));

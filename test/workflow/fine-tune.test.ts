@@ -157,7 +157,9 @@ describe('a gang', () => {
     await fake.run('echo');
     const gang = fake.client.workflow.getHandle(trainWorkflowId('echo'));
     const { incidents } = await gang.query<GangState>(QUERIES.gang);
-    expect(incidents).toMatchObject([{ generation: 1, host: 'host-b', message: 'Rank 1 was killed.' }]);
+    expect(incidents).toMatchObject([
+      { generation: 1, host: 'host-b', message: 'Rank 1 was killed.', evidence: 'runs/echo/incidents/000001/' },
+    ]);
   });
 
   test('schedules the same work again in the same generation when an agent restarts', async () => {

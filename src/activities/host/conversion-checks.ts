@@ -6,6 +6,7 @@ import { expectedTensors } from '../../backends/mindspeed/tensor-names.js';
 import type { StageResult } from '../../contract/activities.js';
 import type { HoleValues, Plan } from '../../plan/plan.js';
 import { failure } from '../fail.js';
+import { joinEnvironments } from '../../process/capture-environment.js';
 import type { HostDeps } from './deps.js';
 import { parseJson } from './evidence.js';
 import { readTensors, type TensorInfo } from './safetensors.js';
@@ -32,7 +33,8 @@ export async function checkConverted(
 ): Promise<StageResult['facts']> {
   const source = await readTensors(values.baseModel ?? '');
   const { ranks } = await listConverted(deps, join(values.work, 'converted'));
-  const distTrain = plan.gang.ranks.some(({ vision, language }) => (vision === undefined) !== (language === undefined));
+  // Not by the ranks: a stage without vision layers has no vision without Dist-train either.
+  const distTrain = plan.gang.releaseFiles.some(({ path }) => path.startsWith('mp_vit_rank'));
   const expected = placesOf([...source.keys()], plan, distTrain);
   const found = new Map(ranks.map(({ rank, tensors }) => [rank, tensors.map(({ name }) => name)]));
   for (const [folder, names] of expected) {
@@ -81,7 +83,7 @@ async function listConverted(deps: HostDeps, folder: string): Promise<z.output<t
     join(deps.runtimeBin, 'python'),
     ['-m', 'anneal_trainer.tensors', 'list', folder, '--json'],
     {
-      env: { ...deps.environment, PYTHONPATH: deps.toolsHome },
+      env: joinEnvironments(deps.environment, { PYTHONPATH: deps.toolsHome }),
       extendEnv: false,
       timeout: LIST_LIMIT_MS,
       maxBuffer: 100 * 1024 * 1024,

@@ -50,6 +50,10 @@ export async function endOfTraining(
       : backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const newest = tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
+  // Whoever has not written its part of the last save has not trained to the end, whatever its exit code; unless a stop of its peer has
+  // taken it along, of which its own activity hears within seconds.
+  const writes = plan.gang.checkpointFiles.some(({ writtenBy }) => writtenBy === nodeRank);
+  const isEarly = verdict.kind === 'left' && writes && newest < iterations;
   // A trainer that its peer took along when that one was asked to stop has ended well, and is not at its last iteration.
   const wanted = (): number => (isWell && hurry.seconds === undefined ? iterations : newest);
   let since = monotonicSeconds();
@@ -57,8 +61,9 @@ export async function endOfTraining(
   while (shipper.shippedIteration < wanted()) {
     const isPatient = isWell && hurry.seconds === undefined;
     // The others ship too, and node 0 names no more than two at once: waiting for them and for the store is no standstill.
-    if (isPatient && !isStuck(shipper.problem)) since = monotonicSeconds();
-    const limit = isPatient ? STUCK_SECONDS : (hurry.seconds ?? LEFT_OVER_SECONDS);
+    if (isPatient && !isEarly && !isStuck(shipper.problem)) since = monotonicSeconds();
+    const patience = isEarly ? deps.graceSeconds : STUCK_SECONDS;
+    const limit = isPatient ? patience : (hurry.seconds ?? LEFT_OVER_SECONDS);
     if (monotonicSeconds() - since > limit) break;
     await pause(100, signal);
   }
@@ -74,6 +79,17 @@ export async function endOfTraining(
           ...('notFinite' in verdict ? { notFinite: onNodes(verdict.notFinite, plan) } : {}),
         },
       );
+    if (isEarly)
+      throw failure(
+        'TrainerFailed',
+        `Host ${deps.facts.name}, node ${String(nodeRank)}: the trainer ended without a word, but has saved iteration ` +
+          `${String(newest)} of ${String(iterations)}.`,
+        {
+          iteration: newest,
+          ...(end.state === 'exited' ? { at: Date.parse(end.exit.at) } : {}),
+          tail: log.lines.slice(-20),
+        },
+      );
     if (shipper.shippedIteration < iterations)
       throw failure(
         'TrainerFailed',
@@ -84,9 +100,10 @@ export async function endOfTraining(
   };
 }
 
-/** What we stopped after another node's end is never the cause of that end; but a loss that was no number before stays one. */
+/** What we stopped after another node's end is never the cause of that end; but what its own agent had stopped it for before stays. */
 function isStoppedEcho(end: TrainerEnd, kind: string): boolean {
-  return end.state === 'exited' && end.exit.reason === 'stopped' && kind !== 'loss-diverged';
+  const isOwn = kind === 'loss-diverged' || kind === 'checkpoint-missing';
+  return end.state === 'exited' && end.exit.reason === 'stopped' && !isOwn;
 }
 
 function onNodes({ ranks, ...said }: NonNullable<ExitVerdict['notFinite']>, { gang }: Plan): NotFinite {

@@ -17,6 +17,8 @@ export interface LogShipment {
   /** The log's name in the store. */
   readonly log: string;
   readonly path: string;
+  /** Brings the file up to date, where it is made of another one. */
+  readonly update?: (() => Promise<void>) | undefined;
 }
 
 export interface ShippedLog {
@@ -32,6 +34,7 @@ export function shipLog(shipment: LogShipment): ShippedLog {
   let busy: Promise<unknown> = Promise.resolve();
   const flush = (): Promise<void> => {
     const mine = busy.then(async () => {
+      await shipment.update?.();
       offset = await shipOnce(shipment, offset ?? (await shippedBytes(shipment)));
     });
     busy = mine.catch(() => undefined);
@@ -67,7 +70,7 @@ async function shipOnce({ store, runId, log, path }: LogShipment, from: number):
 }
 
 /** Where an earlier attempt left off: behind the last chunk that is there. */
-async function shippedBytes({ store, runId, log }: Omit<LogShipment, 'path'>): Promise<number> {
+async function shippedBytes({ store, runId, log }: Omit<LogShipment, 'path' | 'update'>): Promise<number> {
   const chunks = await listChunks(store, logPrefix(runId, log));
   return chunks.reduce((end, { offset, sizeBytes }) => Math.max(end, offset + sizeBytes), 0);
 }

@@ -20,7 +20,7 @@ export interface RankWork {
   /** Of the trainer's launcher; left out when it had ended before this attempt. */
   readonly pid: number | undefined;
   /** What goes to the store while the trainer writes it; ended with the observation. */
-  readonly logs: readonly ShippedLog[];
+  readonly logs: readonly Pick<ShippedLog, 'stop'>[];
 }
 
 /** What the reporting node knows of its trainer's progress; the others know nothing of it. */

@@ -2,6 +2,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fillArgument, fillJson, type CommandPlan, type HoleValues, type StagePlan } from '../../plan/plan.js';
+import { joinEnvironments } from '../../process/capture-environment.js';
 import { killLeftovers } from '../../process/kill.js';
 import { CommandFailed, runCommand } from '../../process/run-command.js';
 import { failure } from '../fail.js';
@@ -85,11 +86,11 @@ export function fillCommand(
   { program, args, env, cwd }: CommandPlan,
   values: HoleValues,
 ): FilledCommand {
-  const path = [deps.runtimeBin, deps.environment.PATH].filter(Boolean).join(':');
   const own = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, fillArgument(value, values)]));
   return {
     argv: [join(deps.runtimeBin, program), ...args.map((argument) => fillArgument(argument, values))],
-    env: { ...deps.environment, ...own, PATH: path, ANNEAL_TRAINER_HOME: deps.toolsHome },
+    // The host's lists of places stay behind the plan's own: CANN's compiler is found by its PYTHONPATH.
+    env: joinEnvironments(deps.environment, own, { PATH: deps.runtimeBin, ANNEAL_TRAINER_HOME: deps.toolsHome }),
     cwd: fillArgument(cwd, values),
   };
 }

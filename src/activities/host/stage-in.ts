@@ -16,6 +16,7 @@ import { readPlan } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
 import type { HostFence } from './fence.js';
 import { checkFinite } from './finite.js';
+import { storeBundle } from './incident-bundle.js';
 import { bringTrainingInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
 import { forgetCheckpoints, olderGenerations } from './older-generations.js';
@@ -69,7 +70,11 @@ export function createStageIn(
           const place = { dir, marker, lockFile: hostLockFile(workRoot), graceMs: 0 };
           const report = await stopTrainer(place, signal);
           if (!report.gone) throw failure('HostDirty', `Host ${facts.name}: ${report.message}`);
-          return { stopped: report.killed.map(({ pid }) => pid), iteration: await iterationOf(dir) };
+          const stopped = report.killed.map(({ pid }) => pid);
+          const iteration = await iterationOf(dir);
+          if (!input.isBroken) return { stopped, iteration };
+          const node = { runId, generation, nodeRank };
+          return { stopped, iteration, evidence: await storeBundle({ store, host: facts.name, node, dir }) };
         }),
       ),
   };

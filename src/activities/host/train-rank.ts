@@ -1,4 +1,6 @@
 /** One node's trainer from launch or adoption to its end. The activity observes; the supervisor owns; only a requested stop ends it. */
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CancelledFailure, Context } from '@temporalio/activity';
 import { backendFor } from '../../backends/backend.js';
@@ -15,6 +17,7 @@ import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import type { HostFence } from './fence.js';
 import { watchForHang } from './hang-watch.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
+import { measuredLines } from './measured-lines.js';
 import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
 import { readStagedPlan } from './stage-in.js';
@@ -36,19 +39,27 @@ export function createTrainRank(deps: HostDeps, fence: HostFence): NpuActivities
       const backend = backendFor({ kind: plan.runtime });
       const folder = join(dir, 'save');
       const { store } = deps;
-      const ship = (log: string, file: string): ShippedLog =>
-        shipLog({ store, runId: input.runId, log, path: join(dir, file) });
-      const printed = ship(trainLogName(input.generation, input.nodeRank), 'trainer.log');
+      const path = join(dir, 'trainer.log');
+      const ship = (log: string, file: string, update?: () => Promise<void>): ShippedLog =>
+        shipLog({ store, runId: input.runId, log, path: file, update });
+      const printed = ship(trainLogName(input.generation, input.nodeRank), path);
       // The rank that reports iterations is on one node; what it measures is the run's.
       const isReporting = plan.gang.reportingNode === input.nodeRank;
-      const metrics = isReporting ? ship(metricsLogName(input.generation), 'metrics.jsonl') : undefined;
+      // Attempts can be beside each other for a while, and two must not write one file.
+      const metricsFile = join(dir, backend.writesMetrics ? 'metrics.jsonl' : `metrics-${randomUUID()}.jsonl`);
+      const update = backend.writesMetrics ? undefined : measuredLines(path, metricsFile, backend);
+      const metrics = isReporting ? ship(metricsLogName(input.generation), metricsFile, update) : undefined;
+      // Whoever comes next makes it anew out of the log.
+      const endMetrics = async (): Promise<void> => {
+        await metrics?.stop();
+        if (!backend.writesMetrics) await rm(metricsFile, { force: true });
+      };
       const shipper = new SaveShipper({ store, backend, gang: plan.gang, node: input, folder, metrics });
       const { resumeIteration, reachedIteration } = input;
-      const path = join(dir, 'trainer.log');
       const { saveEveryIterations, iterations } = plan.gang;
       const saves = (iteration: number): boolean => iteration % saveEveryIterations === 0 || iteration >= iterations;
       const log = new TrainerLog({ path, backend, resumeIteration, reachedIteration, isAdopted, saves });
-      const logs = metrics === undefined ? [printed] : [printed, metrics];
+      const logs = [printed, { stop: endMetrics }];
       return observe({ deps, input, plan, backend, dir, isAdopted, log, shipper, logs, pid });
     });
 }
@@ -126,7 +137,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   ending.catch(() => undefined);
   const hang = watchForHang(work, living.signal);
   hang.catch(() => undefined);
-  void log.diverged.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
+  void log.hopeless.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
   try {
     const first = await Promise.race([ending, beats.interrupted, hang]);
     if (typeof first === 'function') return first();

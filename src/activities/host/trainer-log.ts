@@ -34,9 +34,12 @@ export class TrainerLog {
   /** Epoch milliseconds at which the first iteration that is new to the run was heard; of an adopted trainer only what is heard live. */
   newIterationAt: number | undefined;
   private readonly saves: TrainerLogOptions['saves'];
-  /** Resolves when an iteration is heard whose loss is no number, and the trainer goes on: whatever it saves from then on is worth nothing. */
-  readonly diverged: Promise<void>;
-  private hasDiverged: () => void = () => undefined;
+  /**
+   * Resolves when nothing good can come of the trainer any more though it lives: its loss is no number, so that whatever it saves is worth
+   * nothing; or a rank of it has given up, and the others wait for that one.
+   */
+  readonly hopeless: Promise<void>;
+  private isHopeless: () => void = () => undefined;
   private readonly paces: number[] = [];
   private heardAt = monotonicSeconds();
   private readonly ending = new AbortController();
@@ -45,7 +48,7 @@ export class TrainerLog {
   constructor({ path, backend, resumeIteration, reachedIteration, isAdopted, saves }: TrainerLogOptions) {
     this.iteration = resumeIteration;
     this.saves = saves;
-    this.diverged = new Promise((resolve) => (this.hasDiverged = resolve));
+    this.hopeless = new Promise((resolve) => (this.isHopeless = resolve));
     const oldBytes = isAdopted ? (statSync(path, { throwIfNoEntry: false })?.size ?? 0) : 0;
     let isKnown = false;
     this.tail = tailFile(path, {
@@ -82,6 +85,7 @@ export class TrainerLog {
     this.heardAt = monotonicSeconds();
     this.lines.push(line);
     if (this.lines.length > KEPT_LINES) this.lines.shift();
+    if (backend.givesUp(line)) this.isHopeless();
     const event = backend.parseLine(line);
     const phase = event === undefined ? undefined : this.phaseAfter(event);
     if (event === undefined || phase === undefined) return;
@@ -92,7 +96,7 @@ export class TrainerLog {
     this.loss = event.loss;
     if (event.elapsedMs !== undefined) this.paces.push(event.elapsedMs);
     if (this.paces.length > PACE_ITERATIONS) this.paces.shift();
-    if (event.diverged) this.hasDiverged();
+    if (event.diverged) this.isHopeless();
   }
 
   /** Undefined for what is no step of the trainer. */

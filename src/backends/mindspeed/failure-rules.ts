@@ -24,6 +24,8 @@ export interface Rule {
   readonly sentence: string;
 }
 
+export const NO_CHECKPOINT = 'The trainer found no checkpoint that it could load';
+
 /** Lines that name a cause by themselves, the surest first. */
 export const CAUSES: readonly Rule[] = [
   {
@@ -33,9 +35,9 @@ export const CAUSES: readonly Rule[] = [
   },
   {
     pattern:
-      /could not find the metadata file|'--exit-on-missing-checkpoint' set|Invalid metadata file|could not load the checkpoint|Unable to load rng state|does not exist, though the tracker names its checkpoint|holds no checkpoint, and|Ranks see different checkpoints|FileNotFoundError.*(model_optim_rng|distrib_optim|iter_\d)/,
+      /could not find the metadata file|does not exist, though the tracker names its checkpoint|holds no checkpoint, and|Ranks see different checkpoints|FileNotFoundError.*(model_optim_rng|distrib_optim|iter_\d)/,
     kind: 'checkpoint-missing',
-    sentence: 'The trainer found no checkpoint that it could load',
+    sentence: NO_CHECKPOINT,
   },
   {
     pattern: /found NaN in local|Unexpected result nan|found Inf in local/i,
@@ -48,6 +50,17 @@ export const CAUSES: readonly Rule[] = [
     sentence: 'The trainer refused its arguments',
   },
 ];
+
+/**
+ * Megatron's words before it ends by itself with exit code 0, each rank on its own: the others wait for it in a collective, and torchrun
+ * waits five minutes for its peers before it ends too.
+ */
+const GIVES_UP =
+  /could not load the checkpoint|'--exit-on-missing-checkpoint' set|Invalid metadata file|Unable to load (rng state|optimizer)/;
+
+export function givesUp(line: string): boolean {
+  return GIVES_UP.test(line);
+}
 
 /** What a rank says when another one is gone: an echo, never a cause. */
 const ECHOES: readonly RegExp[] = [

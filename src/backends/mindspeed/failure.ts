@@ -4,7 +4,7 @@
  */
 import type { ExitReport } from '../../process/trainer-files.js';
 import type { Tracker } from './checkpoint.js';
-import { CAUSES, isEchoLine, type ExitKind } from './failure-rules.js';
+import { CAUSES, givesUp, isEchoLine, NO_CHECKPOINT, type ExitKind } from './failure-rules.js';
 import { parseLine, type IterationEvent, type NotFiniteEvent } from './log.js';
 
 export interface ExitVerdict {
@@ -31,6 +31,7 @@ export function classifyExit(evidence: ExitEvidence): ExitVerdict {
   return (
     diverged(evidence) ??
     completed(evidence) ??
+    gaveUp(evidence) ??
     neverRan(evidence) ??
     stoppedOnRequest(evidence) ??
     byWords(evidence) ??
@@ -74,6 +75,12 @@ function completed({ lines, tracker, iterations }: ExitEvidence): ExitVerdict | 
   const done = lines.some((line) => parseLine(line)?.kind === 'training-done');
   if (!saved || !done) return undefined;
   return { kind: 'completed', message: `Training is done and saved at iteration ${String(tracker.iteration)}.` };
+}
+
+/** Before the question who ended it: that may have been its agent, which heard the same words. */
+function gaveUp({ lines }: ExitEvidence): ExitVerdict | undefined {
+  const line = lines.findLast(givesUp);
+  return line === undefined ? undefined : { kind: 'checkpoint-missing', message: `${NO_CHECKPOINT}: ${quote(line)}` };
 }
 
 function neverRan({ exit }: ExitEvidence): ExitVerdict | undefined {

@@ -4,6 +4,8 @@ export interface IterationEvent {
   readonly kind: 'iteration';
   readonly iteration: number;
   readonly iterations: number;
+  /** When it was printed, by the clock of its host: epoch milliseconds, to the second. Releases before 2.2.0 do not say. */
+  readonly at?: number;
   readonly consumedSamples?: number;
   readonly elapsedMs?: number;
   readonly learningRate?: number;
@@ -64,6 +66,7 @@ export function parseLine(rawLine: string): TrainerEvent | undefined {
 function iteration(line: string): IterationEvent | undefined {
   const head = /\biteration\s+(\d+)\/\s*(\d+)\s*\|(.*)$/.exec(line);
   if (head === null) return undefined;
+  const at = printedAt(line);
   const fields = new Map<string, string>();
   for (const part of (head[3] ?? '').split('|')) {
     const colon = part.lastIndexOf(':');
@@ -76,6 +79,7 @@ function iteration(line: string): IterationEvent | undefined {
     kind: 'iteration',
     iteration: Number(head[1]),
     iterations: Number(head[2]),
+    ...(at === undefined ? {} : { at }),
     ...finite('consumedSamples', fields.get('consumed samples')),
     ...finite('elapsedMs', fields.get('elapsed time per iteration (ms)')),
     ...finite('learningRate', fields.get('learning rate')),
@@ -88,6 +92,14 @@ function iteration(line: string): IterationEvent | undefined {
       (nanIterations > 0 && loss === undefined) ||
       [loss, gradNorm].some((text) => text !== undefined && /^[+-]?(nan|inf(inity)?)$/i.test(text)),
   };
+}
+
+/** ` [2025-10-28 11:38:26] iteration …`, in the host's own time. */
+function printedAt(line: string): number | undefined {
+  const found = /^\s*\[(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)\]/.exec(line);
+  if (found === null) return undefined;
+  const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] = found.slice(1).map(Number);
+  return new Date(year, month - 1, day, hour, minute, second).getTime();
 }
 
 function notFinite(line: string): NotFiniteEvent | undefined {

@@ -2,6 +2,7 @@
 import { tensorPath } from '../../plan/layout-rules.js';
 import type { Refusal } from '../../spec/refusal.js';
 import { runsInternvlScript } from './arguments.js';
+import { TIMEOUT_FLAGS, TRAINING_ENVIRONMENT } from './environment.js';
 import type { Job, RuntimeProfile } from './job.js';
 
 export const ascendProfile: RuntimeProfile = {
@@ -11,25 +12,11 @@ export const ascendProfile: RuntimeProfile = {
   distributedBackend: 'nccl',
   // MindSpeed MM resolves paths against the repository's root, into which megatron/ is copied.
   trainingFolder: { hole: 'trainerHome' },
-  trainingEnvironment: {
-    ASCEND_SLOG_PRINT_TO_STDOUT: '0',
-    ASCEND_GLOBAL_LOG_LEVEL: '3',
-    TASK_QUEUE_ENABLE: '2',
-    COMBINED_ENABLE: '1',
-    CPU_AFFINITY_CONF: '1',
-    HCCL_CONNECT_TIMEOUT: '1200',
-    // Only to satisfy a check of Megatron's; an NPU does not read it.
-    CUDA_DEVICE_MAX_CONNECTIONS: '1',
-    PYTORCH_NPU_ALLOC_CONF: 'expandable_segments:True',
-    ACLNN_CACHE_LIMIT: '100000',
-    PYTHONUNBUFFERED: '1',
-    // A checkpoint holds Megatron's arguments as a Python object, which torch 2.6 and newer refuse to load otherwise.
-    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: '1',
-  },
+  trainingEnvironment: TRAINING_ENVIRONMENT,
   toolEnvironment: { PYTHONPATH: { hole: 'toolsHome' }, PYTHONUNBUFFERED: '1' },
   toolsFile: { hole: 'trainerHome', then: '/mindspeed_mm/tools/tools.json' },
   tilesPerImage: 12,
-  deviceFlags: ['--use-flash-attn', '--bf16', '--num-workers', '4'],
+  deviceFlags: ['--use-flash-attn', '--bf16', '--num-workers', '4', ...TIMEOUT_FLAGS],
   trustAnswer: 'y\n',
   refusals,
 };

@@ -32,7 +32,9 @@ export async function agentSettings(file: string): Promise<AgentConfig> {
     runtimeBin: at(config.runtimeBin),
     trainerHome: at(config.trainerHome),
   };
-  return { ...config, ...paths, store: inFolderOf(file, config.store) };
+  const { ascend } = config;
+  const ownAscend = ascend === undefined ? {} : { ascend: { ...ascend, setEnv: ascend.setEnv.map(at) } };
+  return { ...config, ...paths, ...ownAscend, store: inFolderOf(file, config.store) };
 }
 
 /** Relative paths in a settings file are relative to it, not to whoever starts the process. */

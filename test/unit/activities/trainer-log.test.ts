@@ -35,9 +35,9 @@ test('the pace is the mean of the last twenty iterations by the trainer itself',
 test('a loss that is no number is heard while the trainer goes on', async () => {
   const { path, log } = await following('nan', line(11), false);
   await reads(log, 11);
-  expect(await Promise.race([log.diverged.then(() => 'diverged'), Promise.resolve('not yet')])).toBe('not yet');
+  expect(await Promise.race([log.hopeless.then(() => 'diverged'), Promise.resolve('not yet')])).toBe('not yet');
   await appendFile(path, line(12).replace('5.0E-01', 'nan'));
-  await log.diverged;
+  await log.hopeless;
   await log.end();
 });
 

@@ -84,6 +84,18 @@ describe('an end with exit code 0 that is none', () => {
   });
 });
 
+test.each([
+  "'--exit-on-missing-checkpoint' set",
+  'Invalid metadata file',
+  'could not load the checkpoint',
+  'Unable to load rng state',
+])('after "%s" a stop is the agent\'s own, since torchrun waits five minutes for its peers', (words) => {
+  const exit = { reason: 'stopped', rc: -9 } as const;
+  const verdict = classifyExit(ended({ exit, lines: [`>> ${words} ...`, 'other words'], nodeRank: 1 }));
+  expect(verdict.kind).toBe('checkpoint-missing');
+  expect(verdict.message).toContain(words);
+});
+
 describe('a stop', () => {
   test('on request is one even though torchrun ends with 1', () => {
     expect(classifyExit(ended({ exit: { reason: 'stopped', rc: 1 }, tracker: at(40) }))).toEqual({

@@ -128,7 +128,7 @@ describe('the published script', () => {
     ['--no-load-optim', 'dropped', /learning rate/],
     ['--load ', 'dropped', /converts/],
     ['--master_port 6000', 'dropped', /every generation/],
-    ['source /usr', 'dropped', /runtimeBin/],
+    ['source /usr', 'dropped', /ascend\.setEnv/],
     ['| tee ', 'dropped', /anneal logs/],
     ['if [ "$TOKENS" ]', 'not understood', /block/],
     ['STEP_TIME=', 'not understood', /not run/],

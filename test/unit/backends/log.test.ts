@@ -5,7 +5,7 @@ const DATED =
   ' [2025-10-28 11:38:26] iteration        1/    5000 | consumed samples:          128 | elapsed time per iteration (ms): 20954.1 | learning rate: 2.000000E-05 | global batch size:   128 | loss: 2.864627E-01 | loss scale: 1.0 | grad norm: 6.413 | number of skipped iterations:   0 | number of nan iterations:   0 |';
 
 describe('the iteration line', () => {
-  const first = {
+  const undated = {
     kind: 'iteration',
     iteration: 1,
     iterations: 5000,
@@ -19,13 +19,15 @@ describe('the iteration line', () => {
     nanIterations: 0,
     diverged: false,
   };
+  // The host's own time: the agent that reads it has the same.
+  const first = { ...undated, at: new Date(2025, 9, 28, 11, 38, 26).getTime() };
 
   test('of 2.2.0 is read by the names in it', () => {
     expect(parseLine(DATED)).toEqual(first);
   });
 
   test('of older releases, which had no date, means the same', () => {
-    expect(parseLine(DATED.replace('[2025-10-28 11:38:26] ', ''))).toEqual(first);
+    expect(parseLine(DATED.replace('[2025-10-28 11:38:26] ', ''))).toEqual(undated);
   });
 
   test("with torchrun's rank prefix and a line end means the same", () => {

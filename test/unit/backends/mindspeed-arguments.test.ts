@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
+import { findFreePort } from '../../../src/process/free-port.js';
 import { fillJson } from '../../../src/plan/plan.js';
 import type { Argument, Plan } from '../../../src/plan/plan.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
@@ -80,6 +82,7 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
         .filter((name) => !(name in published))
         .sort(),
     ).toEqual([
+      '--distributed-timeout-minutes',
       '--exit-on-missing-checkpoint',
       '--exit-signal-handler',
       '--load',
@@ -102,6 +105,33 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
     expect(command?.cwd).toEqual({ hole: 'trainerHome' });
     expect(ours['--mm-tool']).toEqual({ hole: 'trainerHome', then: '/mindspeed_mm/tools/tools.json' });
     expect(command?.env).toMatchObject({ HCCL_CONNECT_TIMEOUT: '1200', CUDA_DEVICE_MAX_CONNECTIONS: '1' });
+  });
+
+  test('patience grows from the collective to its events to the watchdog that would leave no plog', () => {
+    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const seconds = (name: string) => Number(env[name]);
+    expect(seconds('HCCL_EVENT_TIMEOUT')).toBeGreaterThan(seconds('HCCL_EXEC_TIMEOUT'));
+    const watchdog = Number(ours['--distributed-timeout-minutes']) * 60;
+    for (const name of ['HCCL_EVENT_TIMEOUT', 'HCCL_CONNECT_TIMEOUT'])
+      expect(watchdog).toBeGreaterThan(seconds(name) + 20);
+  });
+
+  test("HCCL's ports are beyond those on which a gang meets", async () => {
+    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const ports = await Promise.all(Array.from({ length: 50 }, () => findFreePort()));
+    expect(Number(env['HCCL_IF_BASE_PORT'])).toBeGreaterThan(Math.max(...ports));
+    expect(new Set(ports).size).toBeGreaterThan(40);
+  });
+
+  test('every variable has its reason in the documents', () => {
+    const operations = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
+    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const rows = operations.split('\n').filter((line) => line.startsWith('| `'));
+    for (const [name, value] of Object.entries(env)) {
+      const row = rows.find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));
+      expect(row, name).toBeDefined();
+      if (typeof value === 'string') expect(row, name).toContain(value);
+    }
   });
 });
 

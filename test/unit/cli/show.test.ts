@@ -42,6 +42,9 @@ describe('showEvent', () => {
     expect(showEvent({ type: 'incident', ...incident, secondsToDetect: 2, secondsToDecide: 0.3 })).toMatch(
       /; 7 iterations lost; found after 2\.0 s; decided in 0\.3 s$/,
     );
+    expect(showEvent({ type: 'incident', ...incident, evidence: 'runs/r/incidents/000002/' })).toMatch(
+      /; 7 iterations lost; evidence in runs\/r\/incidents\/000002\/$/,
+    );
     expect(showEvent({ type: 'recovered', ...incident, secondsToNewIteration: 83 })).toBe(
       '* train    12:01:23 generation 2: the TrainerFailed on host-b is made good; 7 iterations trained again, new ones after 83 s',
     );

@@ -39,8 +39,8 @@ const has = (program: string): boolean => run('sh', ['-c', `command -v ${program
 describe('scripts', () => {
   const scripts = readdirSync(folder).filter((name) => name.endsWith('.sh'));
 
-  test('there are four', () => {
-    expect(scripts.sort()).toEqual(['bundle.sh', 'entrypoint.sh', 'install.sh', 'wrap.sh']);
+  test('there are three', () => {
+    expect(scripts.sort()).toEqual(['bundle.sh', 'entrypoint.sh', 'install.sh']);
   });
 
   test.each(scripts)('%s is bash', (name) => {
@@ -156,31 +156,6 @@ describe('bundle.sh refuses before it begins', () => {
   });
 });
 
-describe('wrap.sh', () => {
-  test('a wrapped program gets its arguments, the environment of CANN, and the very process that was started', () => {
-    const env = join(scratch, 'an env');
-    mkdirSync(env);
-    // As CANN's own: it reads a variable that nobody has set, and prints.
-    writeFileSync(
-      join(scratch, 'set_env.sh'),
-      'export LD_LIBRARY_PATH=/cann/lib:$LD_LIBRARY_PATH\nexport ASCEND_HOME_PATH=/cann\necho noise\n',
-    );
-    executable(
-      join(env, 'torchrun'),
-      '#!/bin/sh\nprintf "%s|" "$@" "$ASCEND_HOME_PATH" "$LD_LIBRARY_PATH" "$$" "$PATH"\nexit 7\n',
-    );
-    expect(run(join(folder, 'wrap.sh'), [join(scratch, 'bin'), env, join(scratch, 'set_env.sh')])).toMatchObject({
-      status: 0,
-      stderr: '',
-    });
-    const { status, stdout, pid } = run(join(scratch, 'bin', 'torchrun'), ['--a', 'b c']);
-    expect(status).toBe(7);
-    expect(stdout.split('|').slice(0, 5)).toEqual(['--a', 'b c', '/cann', '/cann/lib:', String(pid)]);
-    expect(stdout.split('|')[5]?.split(':')[0]).toBe(env);
-    expect(readdirSync(join(scratch, 'bin')).sort()).toEqual(['mm-convert', 'py-spy', 'python', 'python3', 'torchrun']);
-  });
-});
-
 describe('settings', () => {
   test('the four agents and the worker are one cluster, each host once', async () => {
     const names = readdirSync(join(folder, 'agents'));
@@ -189,6 +164,9 @@ describe('settings', () => {
     const worker = await readConfig(ControlConfig, join(folder, 'worker.yaml'));
     expect(new Set(agents.map(({ name }) => name)).size).toBe(4);
     expect(new Set(agents.map(({ address }) => address)).size).toBe(4);
+    const setEnv = /^CANN_SET_ENV=(.+)$/m.exec(text('versions.env'))?.[1];
+    for (const { ascend, runtimeBin } of agents)
+      expect({ ascend, runtimeBin }).toEqual({ ascend: { setEnv: [setEnv] }, runtimeBin: '/opt/anneal/env/bin' });
     for (const { cluster, temporal, store, runtime, npus } of agents)
       expect({ cluster, temporal, store, runtime, npus }).toEqual({
         cluster: worker.cluster,

@@ -1,7 +1,13 @@
 /** Both forms of a measured iteration as text; no bit of a number is lost on the way, and half a line is none. */
 import { expect, test } from 'vitest';
 import type { IterationMetrics } from '../../../src/plan/metrics.js';
-import { metricsLine, parseHexFloat, parseMeasurements, parseRecord } from '../../../src/records/metrics-lines.js';
+import {
+  measurementLine,
+  metricsLine,
+  parseHexFloat,
+  parseMeasurements,
+  parseRecord,
+} from '../../../src/records/metrics-lines.js';
 import { python } from '../../support/small-run.js';
 
 const bits = (value: number): string => {
@@ -10,7 +16,9 @@ const bits = (value: number): string => {
   return view.getBigUint64(0).toString(16).padStart(16, '0');
 };
 
-test('what Python writes by float.hex() is read with the same bits', async () => {
+const MEASURED = { iteration: 1, loss: 1, gradNorm: 1, learningRate: NaN, consumedSamples: 1, seconds: 1, at: 1000 };
+
+test('what Python writes by float.hex() is read with the same bits, and written in the same words', async () => {
   const program = `
 import random, struct
 random.seed(7)
@@ -27,6 +35,14 @@ for bits in edges + [random.getrandbits(64) for _ in range(5000)]:
     return `${bits(parseHexFloat(text) ?? Number.NaN)} ${text}`;
   });
   expect(read).toEqual(lines);
+  const written = lines.map((line) => {
+    const at = new DataView(new ArrayBuffer(8));
+    at.setBigUint64(0, BigInt(`0x${line.slice(0, 16)}`));
+    const loss = at.getFloat64(0);
+    const { loss: text } = JSON.parse(measurementLine({ ...MEASURED, loss })) as { loss: string };
+    return `${line.slice(0, 16)} ${text}`;
+  });
+  expect(written).toEqual(lines);
   expect(parseHexFloat('nan')).toBeNaN();
 });
 

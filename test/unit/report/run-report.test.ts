@@ -40,6 +40,7 @@ const facts: RunFacts = {
       message: 'm',
       decision: 'again',
       iterationsLost: 7,
+      evidence: 'runs/digits-1/incidents/000001/',
     },
   ],
 };
@@ -92,6 +93,7 @@ describe('textReport', () => {
     expect(report).toContain('weights      abc');
     expect(report).toContain('model        /state/store/artifacts/x/');
     expect(report).toContain('logs         /state/store/runs/digits-1/logs/');
+    expect(report).toContain('evidence     /state/store/runs/digits-1/incidents/');
     expect(report).toContain('promoted as  number 3');
   });
 
@@ -103,7 +105,7 @@ describe('textReport', () => {
   test('a run that failed says why and claims no accuracy', () => {
     const { result: _, ...rest } = facts;
     const failed = textReport({ ...rest, state: { ...facts.state, outcome: 'failed' }, message: 'The disk is full.' });
-    expect(failed).toContain('why   The disk is full.');
+    expect(failed).toMatch(/^why +The disk is full\.$/m);
     expect(failed).not.toContain('accuracy');
   });
 });

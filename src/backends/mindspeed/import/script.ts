@@ -194,7 +194,7 @@ function judge(
     return /set_env\.sh$/.test(plainText(command[1]) ?? '')
       ? {
           verdict: 'dropped',
-          why: "CANN's environment comes with the programs in runtimeBin of the agent: see infra/ascend.",
+          why: "Each agent reads CANN's environment once: ascend.setEnv in its settings.",
         }
       : { verdict: 'not understood', why: 'Another file, and what it sets is not known here.' };
   return pipeline.every(({ words: [program] }) => HARMLESS.includes(plainText(program) ?? ''))
