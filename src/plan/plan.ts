@@ -69,7 +69,10 @@ export interface StagePlan {
   readonly commands: readonly CommandPlan[];
 }
 
-/** One process of the gang. Layer numbers count from 0 in the whole tower; `layers` is [first, past the last]. */
+/** `[first, past the last]`, counted from 0 in the whole tower. */
+export type LayerRange = readonly [number, number];
+
+/** One process of the gang. */
 export interface RankPlan {
   readonly rank: number;
   readonly nodeRank: number;
@@ -82,7 +85,8 @@ export interface RankShare {
   readonly contextRank: number;
   readonly pipelineStage: number;
   readonly dataRank: number;
-  readonly layers: readonly [number, number];
+  /** One range for each virtual stage, empty where that holds none of this tower; without a virtual pipeline there is one. */
+  readonly layers: readonly LayerRange[];
 }
 
 /** A file of a checkpoint, relative to its `iter_…` folder, the node that writes it, and the nodes that read it on restore. */

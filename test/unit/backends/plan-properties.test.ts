@@ -241,12 +241,13 @@ function placesEveryRankAndLayerOnce(plan: Plan): void {
       if (held === undefined) continue;
       expect(rank).toBeGreaterThanOrEqual(tower.first);
       expect(rank).toBeLessThan(tower.first + tower.ranks);
-      for (let layer = held.layers[0]; layer < held.layers[1]; layer += 1) {
-        const replica = `${String(layer)} of t${String(held.tensorRank)} c${String(held.contextRank)} d${String(held.dataRank)}`;
-        const stages = holders.get(replica) ?? new Set<number>();
-        stages.add(held.pipelineStage);
-        holders.set(replica, stages);
-      }
+      for (const [chunk, [first, end]] of held.layers.entries())
+        for (let layer = first; layer < end; layer += 1) {
+          const replica = `${String(layer)} of t${String(held.tensorRank)} c${String(held.contextRank)} d${String(held.dataRank)}`;
+          const stages = holders.get(replica) ?? new Set<number>();
+          stages.add(held.pipelineStage + chunk * 1000);
+          holders.set(replica, stages);
+        }
     }
     // Every layer, in every replica and every tensor and context part of it, on exactly one stage.
     expect(holders.size).toBe(total(tower.stages) * tower.tensors * tower.contexts * replicasOf(tower));
