@@ -77,7 +77,10 @@ function stagesOf(job: Job): Readonly<Record<StageName, StagePlan>> {
   return {
     // The agent fetches by itself: transfers that resume need no program.
     fetch: stage('fetch', {}),
-    convert: stage('convert', { inputs: ['model'], commands: convertCommands(job) }),
+    convert: stage('convert', {
+      inputs: job.spec.training.initFrom === undefined ? ['model'] : ['model', 'start'],
+      commands: convertCommands(job),
+    }),
     prepare: stage('prepare', { inputs: ['data', 'model'], commands: [prepareCommand(job)] }),
     train: stage('train', {
       inputs: ['converted', 'dataset', 'model'],

@@ -1,10 +1,11 @@
 /** What must hold inside the model and between model and data, whatever the layout. */
 import type { Refusal } from '../spec/refusal.js';
+import { TRACKER_FILE } from './mindspeed/checkpoint.js';
 import type { Job } from './mindspeed/job.js';
 import { imageTokensPerTile } from './mindspeed/presets.js';
 
 export function checkModel(job: Omit<Job, 'profile'>): readonly Refusal[] {
-  return [...familyRules(job), ...dividing(job), ...tokenRules(job), ...scheduleRules(job)];
+  return [...familyRules(job), ...dividing(job), ...tokenRules(job), ...scheduleRules(job), ...startRules(job)];
 }
 
 function familyRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
@@ -87,6 +88,20 @@ function tokenRules({ spec, model }: Omit<Job, 'profile'>): Refusal[] {
       value: sequenceLength,
       rule: `must be more than ${String(tokens)}, the tokens of one image tile, so that a question fits beside it`,
       remedy: `Use at least ${String(tokens * 2)}.`,
+    },
+  ];
+}
+
+/** Megatron's tracker says which iteration a save folder stands for; the folder of a source is looked at when it is fetched. */
+function startRules({ spec: { training } }: Omit<Job, 'profile'>): Refusal[] {
+  const paths = training.initFrom?.files?.map(({ path }) => path);
+  if (paths === undefined || paths.includes(TRACKER_FILE)) return [];
+  return [
+    {
+      path: 'training.initFrom.files',
+      value: paths,
+      rule: `must hold ${TRACKER_FILE}, which names the iteration to begin from`,
+      remedy: `Add "- path: ${TRACKER_FILE}", and model_optim_rng.pt of every rank folder of that iteration.`,
     },
   ];
 }

@@ -14,13 +14,19 @@ import { imageTokens, SPLIT_SEED } from './tools.js';
 export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHoles>> {
   const { spec, layout, profile } = job;
   const { release } = profile;
+  // Where training begins is told by the digest of what was converted.
+  const { initFrom, ...training } = spec.training;
   const split = {
     distTrain: layout.distTrain,
     vision: splitOf(layout.vision),
     language: splitOf(layout.language),
   };
   return {
-    fetch: { model: sourceParameters(spec.model.source), data: sourceParameters(spec.data.source) },
+    fetch: {
+      model: sourceParameters(spec.model.source),
+      data: sourceParameters(spec.data.source),
+      ...(initFrom === undefined ? {} : { start: sourceParameters(initFrom) }),
+    },
     convert: { release, split },
     prepare: {
       release,
@@ -39,7 +45,7 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
       // Which host a rank sits on changes nothing; how many ranks share the sums does.
       vision: towerParameters(layout.vision),
       language: towerParameters(layout.language),
-      training: { ...spec.training },
+      training,
       ...featureParameters(job),
     },
     publish: { release, split },

@@ -6,6 +6,7 @@ import type { HangLimits } from './hang.js';
  * - `work`           the folder of this stage (train: of this generation) on the host
  * - `trainerHome`    the folder that holds the trainer's entry scripts
  * - `toolsHome`      the folder of our own tools (data preparation, Dist-train split, judging), on both runtimes
+ * - `start`          the save folder that training begins from, where the spec names one
  * - `baseModel` `converted` `dataset` `trained` `published`  verified local copies of earlier stages' artifacts
  * - `sourceData`     the fetched data set
  * - `load` `save`    the generation's read-only load folder and its fresh save folder
@@ -17,6 +18,7 @@ export type HoleName =
   | 'toolsHome'
   | 'baseModel'
   | 'sourceData'
+  | 'start'
   | 'converted'
   | 'dataset'
   | 'trained'
@@ -55,8 +57,9 @@ export type JsonWithHoles =
 export type StageName = 'fetch' | 'convert' | 'prepare' | 'train' | 'publish' | 'evaluate';
 export const STAGE_NAMES: readonly StageName[] = ['fetch', 'convert', 'prepare', 'train', 'publish', 'evaluate'];
 
-/** What a stage reads: the results of earlier stages by name. `fetch` yields two, hence `model` and `data`. */
-export type ArtifactName = 'model' | 'data' | 'converted' | 'dataset' | 'checkpoint' | 'published' | 'evaluation';
+/** What a stage reads: the results of earlier stages by name. `fetch` yields up to three: `model`, `data`, `start`. */
+export type ArtifactName =
+  'model' | 'data' | 'start' | 'converted' | 'dataset' | 'checkpoint' | 'published' | 'evaluation';
 
 export interface StagePlan {
   readonly stage: StageName;

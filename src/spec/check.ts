@@ -106,13 +106,13 @@ function keyOfAnotherKind(
 
 /** Makes relative `file:` addresses of the copy absolute, and refuses those that cannot be. */
 function resolveSources(document: unknown, folder: string | undefined): readonly Refusal[] {
-  return ['model', 'data'].flatMap((part) => {
-    const source = valueAt(document, [part, 'source']);
+  return ['model.source', 'data.source', 'training.initFrom'].flatMap((path) => {
+    const source = valueAt(document, path.split('.'));
     const uri = valueAt(source, ['uri']);
     if (typeof uri !== 'string' || !uri.startsWith('file://')) return [];
     const refusal = (rule: string): readonly Refusal[] => [
       {
-        path: `${part}.source.uri`,
+        path: `${path}.uri`,
         value: uri,
         rule,
         remedy: 'Write file:///absolute/folder, or file://./folder for one beside the spec file.',

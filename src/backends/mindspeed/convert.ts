@@ -11,6 +11,7 @@ const at = (hole: HoleName, then?: string): Argument => (then === undefined ? { 
 /** hf -> mm in the layout of training; for Dist-train hf -> mm on one stage -> one folder per tower and stage. */
 export function convertCommands(job: Job): readonly CommandPlan[] {
   const { vision, language } = job.layout;
+  if (job.spec.training.initFrom !== undefined) return [startFrom(job)];
   if (!job.layout.distTrain)
     return [hfToMm(job, at('work', FOLDERS.converted), layerRows(vision), layerRows(language))];
   return [
@@ -22,6 +23,25 @@ export function convertCommands(job: Job): readonly CommandPlan[] {
       towerSizes(job),
     ),
   ];
+}
+
+/** The weights of a save folder in any layout, cut for this one: upstream's own resplit does nothing for InternVL, and says so to nobody. */
+function startFrom({ layout, profile }: Job): CommandPlan {
+  const { vision, language } = layout;
+  return {
+    program: 'python',
+    args: [
+      ...['-m', 'anneal_trainer.start_from', '--load-dir', at('start'), '--save-dir', at('work', FOLDERS.converted)],
+      ...['--hf-dir', at('baseModel')],
+      ...['--target-vit-pp-layers', JSON.stringify(layerRows(vision))],
+      ...['--target-gpt-pp-layers', JSON.stringify(layerRows(language))],
+      ...['--target-vit-tp-size', String(vision.tensorParallel)],
+      ...['--target-gpt-tp-size', String(language.tensorParallel)],
+      ...(layout.distTrain ? ['--dist-train'] : []),
+    ],
+    env: profile.toolEnvironment,
+    cwd: at('work'),
+  };
 }
 
 /**
