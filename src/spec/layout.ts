@@ -6,18 +6,7 @@ import { count, countOrZero } from './numbers.js';
 const layersPerStage = z.array(countOrZero).min(1, 'must name the layers of at least one stage').max(64);
 
 /** Layers by virtual stage (rows) and pipeline rank (columns). */
-const layerRows = z
-  .array(
-    z
-      .array(countOrZero)
-      .min(2, 'must name the layers of at least two pipeline ranks, else no pipeline is there')
-      .max(64),
-  )
-  .min(
-    2,
-    'must have at least two rows, one for each virtual stage of a rank; without virtual stages use visionLayersPerStage and languageLayersPerStage',
-  )
-  .max(64);
+const layerRows = z.array(layersPerStage).min(1, 'must have a row for each virtual stage').max(64);
 
 /** One tower of Dist-train with ranks of its own. */
 const towerSplit = z.strictObject({
@@ -125,6 +114,13 @@ function* virtualRules(layout: VirtualLayout): Generator<[string[], string]> {
     yield [['virtualPipeline'], 'must be left out with distTrain, whose schedule has no virtual stages'];
   const shape = virtualPipeline.languageLayersPerStage;
   const columns = shape[0]?.length ?? 0;
+  if (shape.length < 2)
+    yield [
+      ['virtualPipeline'],
+      'must give each rank at least two stages, one row for each; for one use visionLayersPerStage and languageLayersPerStage',
+    ];
+  if (columns < 2)
+    yield [['virtualPipeline'], 'must have at least two pipeline ranks, one number for each in every row'];
   for (const name of ['visionLayersPerStage', 'languageLayersPerStage'] as const) {
     if (layout[name] !== undefined)
       yield [[name], `must be left out with virtualPipeline; use virtualPipeline.${name}`];

@@ -17,6 +17,8 @@ const ownRemedies: readonly (readonly [RegExp, string])[] = [
     'Move the list into the tower of distTrain, or remove distTrain.',
   ],
   [/^layout\.virtualPipeline must be left out/, 'Remove virtualPipeline or distTrain.'],
+  [/^layout\.virtualPipeline must give/, 'Add a row to both lists, or remove virtualPipeline.'],
+  [/^layout\.virtualPipeline must have/, 'Use more ranks in every row, or remove virtualPipeline.'],
   [
     /^layout\.virtualPipeline\.\w+ /,
     'Give both towers as many rows, and every row one number for each pipeline rank; 0 layers on a stage are allowed.',
