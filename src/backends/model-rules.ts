@@ -8,7 +8,7 @@ export function checkModel(job: Omit<Job, 'profile'>): readonly Refusal[] {
   return [...familyRules(job), ...dividing(job), ...tokenRules(job), ...scheduleRules(job), ...startRules(job)];
 }
 
-function familyRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
+function familyRules({ spec, layout }: Omit<Job, 'profile'>): Refusal[] {
   const { family } = spec.model;
   if (family === 'internvl3' || (family === 'internvl2.5' && spec.runtime.kind === 'ascend')) return [];
   if (family === 'internvl2.5')
@@ -20,14 +20,22 @@ function familyRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
         remedy: 'Use an InternVL3 model, or runtime.kind "ascend".',
       },
     ];
-  return [
+  const found: Refusal[] = [
     {
       path: 'model.family',
       value: spec.model.family,
-      rule: 'must be internvl3 or internvl2.5: this version has no adapter for another family yet',
+      rule: 'must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result',
       remedy: 'Use an InternVL model.',
     },
   ];
+  if (layout.distTrain)
+    found.push({
+      path: 'layout.distTrain',
+      value: spec.layout.distTrain,
+      rule: `must be left out with ${family}: Dist-train of MindSpeed MM 2.2.0 knows InternVL and OpenSoraPlan alone`,
+      remedy: 'Use visionLayersPerStage and languageLayersPerStage.',
+    });
+  return found;
 }
 
 /** Numbers that must divide without rest, so that heads and patches are whole. */

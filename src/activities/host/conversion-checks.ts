@@ -35,7 +35,8 @@ export async function checkConverted(
 ): Promise<StageResult['facts']> {
   const source = await readTensors(values.baseModel ?? '');
   const { ranks } = await listConverted(deps, join(values.work, 'converted'));
-  const distTrain = plan.gang.ranks.some(({ vision, language }) => (vision === undefined) !== (language === undefined));
+  // Told by the folders: a pipeline stage, too, may hold one tower alone.
+  const distTrain = plan.gang.releaseFiles.some(({ path }) => path.startsWith('mp_vit_rank'));
   const expected = placesOf([...source.keys()], plan, distTrain);
   // Virtual stages are chunks of one file, with the same names in each.
   const found = new Map(

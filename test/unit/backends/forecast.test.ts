@@ -38,7 +38,11 @@ describe('the rank table', () => {
       contextRank: 0,
       dataRank: 0,
       pipelineStage: 0,
-      modules: [{ module: 'vision', layers: [[0, 24]] }, { module: 'projector' }, { module: 'language', layers: [0, 6] }],
+      modules: [
+        { module: 'vision', layers: [[0, 24]] },
+        { module: 'projector' },
+        { module: 'language', layers: [[0, 6]] },
+      ],
       tensorGroup: [0],
       contextGroup: [0],
       dataGroup: [0, 1],

@@ -265,7 +265,13 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     'no adapter',
     'the family has one',
     model({ family: 'qwen2.5-vl', preset: undefined, dimensions: eight }),
-    'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version has no adapter for another family yet. Use an InternVL model.',
+    'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result. Use an InternVL model.',
+  ],
+  [
+    "README's table of features",
+    'no LoRA for InternVL',
+    model({ lora: { rank: 8 } } as never),
+    'model.lora is {"rank":8}: it must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL. Leave it out and freeze what shall stay as it is (model.freeze).',
   ],
   // Dist-train: mindspeed/core/multi_modal/dist_train.
   [
@@ -472,6 +478,18 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     'data.maximumTiles is 4: it must be 1 with runtime.kind "cpu", whose trainer sees each image as one tile. Leave it out.',
   ],
 ];
+
+test('Dist-train is refused for Qwen2.5-VL by a sentence of its own', () => {
+  const input = model(
+    { family: 'qwen2.5-vl', preset: undefined, dimensions: eight },
+    { layout: { hosts: 1, npusPerHost: 2, distTrain: { vision: { npus: 1 }, language: { npus: 1 } } } },
+  );
+  expect(refusalsOf(input)).toContainEqual(
+    expect.stringContaining(
+      'it must be left out with qwen2.5-vl: Dist-train of MindSpeed MM 2.2.0 knows InternVL and OpenSoraPlan alone. Use visionLayersPerStage and languageLayersPerStage.',
+    ),
+  );
+});
 
 describe('a spec that breaks a rule is refused before a host is taken', () => {
   test.each(RULES)('%s: %s', (_, __, broken, message) => {
