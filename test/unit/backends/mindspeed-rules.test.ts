@@ -39,7 +39,7 @@ const virtual = (vision: number[][], language: number[][], more: object = {}): R
     ...four,
     virtualPipeline: { visionLayersPerStage: vision, languageLayersPerStage: language },
     ...more,
-  } as Layout,
+  },
 });
 const apart = (vision: object, language: object, npus: number, more: object = {}): RunSpecInput =>
   layout({

@@ -42,7 +42,8 @@ function carryLoading(draft: Draft, data: unknown, file: string): void {
   if (most !== undefined) draft.carry(['data', 'maximumTiles'], isDynamic ? most : 1, { file, what: tiles });
   if (valueAt(data, ['dataloader_param', 'sampler_type']) !== 'BucketBatchSampler') return;
   const mode = valueAt(data, ['dataloader_param', 'priority_mode']) ?? 'data_bucketing_img';
-  const word = { data_bucketing_img: 'speed', data_reordering_img: 'accuracy' }[String(mode)] ?? mode;
+  // Any other mode is carried as it is, and refused as the field.
+  const word = mode === 'data_bucketing_img' ? 'speed' : mode === 'data_reordering_img' ? 'accuracy' : mode;
   draft.carry(['runtime', 'dataBuckets'], word, { file, what: 'dataloader_param.sampler_type and priority_mode' });
 }
 
