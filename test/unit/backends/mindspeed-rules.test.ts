@@ -3,7 +3,7 @@
  * their sources, each with a spec that breaks it and the whole message. Below stand those that no spec can break, or that only the
  * files of a run can tell, each with the test that holds it.
  */
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
 import { PRESETS } from '../../../src/backends/mindspeed/presets.js';
@@ -551,22 +551,38 @@ describe('what the documents allow is accepted', () => {
   });
 });
 
-/** Rules that no spec can break, since the plan is made so, or that only files can tell. */
+/** Rules that no spec can break, since the plan is made so, or that only files can tell: each with the assertion that holds it. */
 test.each([
-  ['the lists of converter and model.json are equal, and as long as the pipeline', 'backends/plan-properties.test.ts'],
   [
-    'dist_config: order and names, indices from 0, at most one main_dp, no other key',
-    'backends/plan-properties.test.ts',
+    'the lists of converter and model.json are equal, and as long as the pipeline',
+    'unit/backends/plan-properties.test.ts',
+    'if (together)',
   ],
-  ['Dist-train: pretrain_internvl.py, model_name internvl2, rope_scaling null', 'backends/mindspeed-arguments.test.ts'],
-  ['drop_last is true, JSON has no comments, paths are absolute', 'backends/presets.test.ts'],
-  ['--vpp by its own flag, never by a deprecated one; loss by one flag', 'backends/mindspeed-arguments.test.ts'],
-  ['export with split tensors or virtual stages by our own converter', 'backends/compose-plan.test.ts'],
-  ['a missing shard, a converter that lies, stale rank folders', '../e2e/stages.test.ts'],
   [
-    'unreadable images and rows without one, repeat_time of more than once a whole number',
-    '../../trainer/tests/test_prepare.py',
+    'dist_config: order, names and indices from 0, main_dp at most once',
+    'unit/backends/plan-properties.test.ts',
+    'expect(sub.model_index).toBe(index)',
   ],
-])('%s: %s', (_, file) => {
-  expect(existsSync(new URL(`../${file}`, import.meta.url))).toBe(true);
+  [
+    'Dist-train: pretrain_internvl.py, model_name internvl2, no other key, rope_scaling null',
+    'unit/backends/mindspeed-arguments.test.ts',
+    "model_name: 'internvl2'",
+  ],
+  ['drop_last is true', 'unit/backends/mindspeed-arguments.test.ts', 'drop_last: true'],
+  [
+    'no flag that the release raises on',
+    'unit/backends/plan-properties.test.ts',
+    "'--num-layers-per-virtual-pipeline-stage', '--num-virtual-stages-per-pipeline-rank'",
+  ],
+  [
+    'export with split tensors or virtual stages, which the release permutes or cannot read',
+    'conformance/conversion.test.ts',
+    'and back bit for bit',
+  ],
+  ['a missing shard', 'e2e/stages.test.ts', 'whose index names a shard that is missing'],
+  ['a converter that ends with 0 and leaves less, or another rank', 'e2e/stages.test.ts', 'an-extra-rank'],
+  ['repeat_time above 1 is a whole number', '../trainer/tests/test_prepare.py', "'repeat_time': 1.5}, 'whole number'"],
+  ['rows without an image, and images that cannot be read', 'e2e/stages.test.ts', 'row-without-image'],
+])('%s (%s)', (_, file, assertion) => {
+  expect(readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')).toContain(assertion);
 });
