@@ -5,6 +5,7 @@ import { ranksOf, reportingNode } from '../plan/layout.js';
 import type { GangPlan, Plan, StageName, StagePlan } from '../plan/plan.js';
 import type { Refusal } from '../spec/refusal.js';
 import type { RunSpec } from '../spec/run.js';
+import { hasDistributedOptimizer } from '../spec/runtime.js';
 import { jobOf } from './job-of.js';
 import { trainCommand } from './mindspeed/arguments.js';
 import { convertCommands, publishCommands } from './mindspeed/convert.js';
@@ -27,6 +28,7 @@ export function composePlan(spec: RunSpec): Composed {
       freeze: spec.model.freeze,
       globalBatchSize: spec.training.globalBatchSize,
       microBatchSize: spec.training.microBatchSize,
+      sequenceLength: spec.training.sequenceLength,
     }),
     ...job.profile.refusals(job),
   ];
@@ -53,7 +55,7 @@ function gangOf({ spec, layout }: Job): GangPlan {
     npusPerHost: layout.npusPerHost,
     worldSize: layout.worldSize,
     ranks: ranksOf(layout),
-    checkpointFiles: checkpointFiles(layout, { distributedOptimizer: true }),
+    checkpointFiles: checkpointFiles(layout, { distributedOptimizer: hasDistributedOptimizer(spec.runtime) }),
     releaseFiles: releaseFiles(layout),
     reportingNode: reportingNode(layout),
     iterations: spec.training.iterations,
@@ -75,7 +77,10 @@ function stagesOf(job: Job): Readonly<Record<StageName, StagePlan>> {
   return {
     // The agent fetches by itself: transfers that resume need no program.
     fetch: stage('fetch', {}),
-    convert: stage('convert', { inputs: ['model'], commands: convertCommands(job) }),
+    convert: stage('convert', {
+      inputs: job.spec.training.initFrom === undefined ? ['model'] : ['model', 'start'],
+      commands: convertCommands(job),
+    }),
     prepare: stage('prepare', { inputs: ['data', 'model'], commands: [prepareCommand(job)] }),
     train: stage('train', {
       inputs: ['converted', 'dataset', 'model'],

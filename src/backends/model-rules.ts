@@ -1,13 +1,14 @@
 /** What must hold inside the model and between model and data, whatever the layout. */
 import type { Refusal } from '../spec/refusal.js';
+import { TRACKER_FILE } from './mindspeed/checkpoint.js';
 import type { Job } from './mindspeed/job.js';
 import { imageTokensPerTile } from './mindspeed/presets.js';
 
 export function checkModel(job: Omit<Job, 'profile'>): readonly Refusal[] {
-  return [...familyRules(job), ...dividing(job), ...tokenRules(job), ...scheduleRules(job)];
+  return [...familyRules(job), ...dividing(job), ...tokenRules(job), ...scheduleRules(job), ...startRules(job)];
 }
 
-function familyRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
+function familyRules({ spec, layout }: Omit<Job, 'profile'>): Refusal[] {
   const { family } = spec.model;
   if (family === 'internvl3' || (family === 'internvl2.5' && spec.runtime.kind === 'ascend')) return [];
   if (family === 'internvl2.5')
@@ -19,14 +20,22 @@ function familyRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
         remedy: 'Use an InternVL3 model, or runtime.kind "ascend".',
       },
     ];
-  return [
+  const found: Refusal[] = [
     {
       path: 'model.family',
       value: spec.model.family,
-      rule: 'must be internvl3 or internvl2.5: this version has no adapter for another family yet',
+      rule: 'must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result',
       remedy: 'Use an InternVL model.',
     },
   ];
+  if (layout.distTrain)
+    found.push({
+      path: 'layout.distTrain',
+      value: spec.layout.distTrain,
+      rule: `must be left out with ${family}: Dist-train of MindSpeed MM 2.2.0 knows InternVL and OpenSoraPlan alone`,
+      remedy: 'Use visionLayersPerStage and languageLayersPerStage.',
+    });
+  return found;
 }
 
 /** Numbers that must divide without rest, so that heads and patches are whole. */
@@ -87,6 +96,20 @@ function tokenRules({ spec, model }: Omit<Job, 'profile'>): Refusal[] {
       value: sequenceLength,
       rule: `must be more than ${String(tokens)}, the tokens of one image tile, so that a question fits beside it`,
       remedy: `Use at least ${String(tokens * 2)}.`,
+    },
+  ];
+}
+
+/** Megatron's tracker says which iteration a save folder stands for; the folder of a source is looked at when it is fetched. */
+function startRules({ spec: { training } }: Omit<Job, 'profile'>): Refusal[] {
+  const paths = training.initFrom?.files?.map(({ path }) => path);
+  if (paths === undefined || paths.includes(TRACKER_FILE)) return [];
+  return [
+    {
+      path: 'training.initFrom.files',
+      value: paths,
+      rule: `must hold ${TRACKER_FILE}, which names the iteration to begin from`,
+      remedy: `Add "- path: ${TRACKER_FILE}", and model_optim_rng.pt of every rank folder of that iteration.`,
     },
   ];
 }

@@ -3,7 +3,8 @@
  * not. How often a run saves, how many checkpoints it keeps, its name and its gate are not here.
  */
 import type { JsonWithHoles, StageName } from '../plan/plan.js';
-import type { TowerLayout } from '../plan/layout.js';
+import { layerRows, type TowerLayout } from '../plan/layout.js';
+import { featuresOf } from '../spec/runtime.js';
 import type { SourceSpec } from '../spec/source.js';
 import type { Job } from './mindspeed/job.js';
 import { dataJson } from './mindspeed/data-json.js';
@@ -13,13 +14,19 @@ import { imageTokens, SPLIT_SEED } from './tools.js';
 export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHoles>> {
   const { spec, layout, profile } = job;
   const { release } = profile;
+  // Where training begins is told by the digest of what was converted.
+  const { initFrom, ...training } = spec.training;
   const split = {
     distTrain: layout.distTrain,
-    vision: { tensorParallel: layout.vision.tensorParallel, layersPerStage: layout.vision.layersPerStage },
-    language: { tensorParallel: layout.language.tensorParallel, layersPerStage: layout.language.layersPerStage },
+    vision: splitOf(layout.vision),
+    language: splitOf(layout.language),
   };
   return {
-    fetch: { model: sourceParameters(spec.model.source), data: sourceParameters(spec.data.source) },
+    fetch: {
+      model: sourceParameters(spec.model.source),
+      data: sourceParameters(spec.data.source),
+      ...(initFrom === undefined ? {} : { start: sourceParameters(initFrom) }),
+    },
     convert: { release, split },
     prepare: {
       release,
@@ -38,11 +45,24 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
       // Which host a rank sits on changes nothing; how many ranks share the sums does.
       vision: towerParameters(layout.vision),
       language: towerParameters(layout.language),
-      training: { ...spec.training },
+      training,
+      ...featureParameters(job),
     },
     publish: { release, split },
     evaluate: { release, maximumSamples: spec.evaluation.maximumSamples },
   };
+}
+
+function splitOf(tower: TowerLayout): JsonWithHoles {
+  const rows = layerRows(tower);
+  return { tensorParallel: tower.tensorParallel, layersPerStage: rows.length === 1 ? tower.layersPerStage : rows };
+}
+
+/** Only what is asked for: a spec that asks for nothing has the key that it had before there was anything to ask for. */
+function featureParameters({ spec }: Job): Readonly<Record<string, JsonWithHoles>> {
+  const asked = { ...featuresOf(spec.runtime), ...(spec.layout.sequenceParallel ? { sequenceParallel: true } : {}) };
+  const features = JSON.parse(JSON.stringify(asked)) as Readonly<Record<string, JsonWithHoles>>;
+  return Object.keys(features).length === 0 ? {} : { features };
 }
 
 function towerParameters(tower: TowerLayout): JsonWithHoles {

@@ -2,10 +2,12 @@
  * What a run of a spec would find ready in the store: the same keys that the run itself computes, but nothing is changed, and the
  * files are not read again. So "ready" holds as long as no file in the store was damaged.
  */
-import type { FindResumePointInput, StageItem, StageResult } from '../contract/activities.js';
+import type { FetchItem, FindResumePointInput, StageItem, StageResult } from '../contract/activities.js';
 import { resumePrefix } from '../contract/store-keys.js';
 import { type ArtifactName, type StageName, STAGE_NAMES } from '../plan/plan.js';
 import type { ObjectStore } from '../storage/object-store.js';
+import type { RunSpec } from '../spec/run.js';
+import type { SourceSpec } from '../spec/source.js';
 import type { PlannedSpec } from './spec-file.js';
 import { openStore, storeAddress } from './store.js';
 import type { WhereFlags } from './where.js';
@@ -47,12 +49,11 @@ async function chain({ spec, plan }: PlannedSpec, look: Look): Promise<Reuse> {
     for (const [name, ref] of Object.entries(ready.result.artifacts)) digests[name as ArtifactName] = ref.digest;
   };
   const fetched = await Promise.all(
-    (['fetch-model', 'fetch-data'] as const).map(async (item) => {
-      const source = item === 'fetch-model' ? spec.model.source : spec.data.source;
+    sourcesOf(spec).map(async ([item, source]) => {
       try {
         const ready = await look(item, {
           inputs: {},
-          fingerprint: await fingerprint(source, AbortSignal.timeout(SOURCE_LIMIT_MS)),
+          fingerprint: await fingerprint(source, AbortSignal.timeout(SOURCE_LIMIT_MS), item),
         });
         if (ready !== undefined) keep(ready);
         return ready === undefined
@@ -75,6 +76,15 @@ async function chain({ spec, plan }: PlannedSpec, look: Look): Promise<Reuse> {
     }
   }
   return said as Reuse;
+}
+
+function sourcesOf({ model, data, training }: RunSpec): readonly (readonly [FetchItem, SourceSpec])[] {
+  const start = training.initFrom;
+  return [
+    ['fetch-model', model.source],
+    ['fetch-data', data.source],
+    ...(start === undefined ? [] : [['fetch-start', start] as const]),
+  ];
 }
 
 async function readRecord(store: ObjectStore, stageKey: string): Promise<Ready | undefined> {

@@ -3,7 +3,7 @@ import { type Forecast, showRanks } from '../backends/forecast/forecast.js';
 import type { RankMemory } from '../backends/forecast/memory.js';
 import type { Sourced } from '../backends/forecast/given.js';
 import { duration, percent } from '../plan/numbers.js';
-import type { RankModule, RankRow } from '../plan/rank-table.js';
+import { showLayers, type RankModule, type RankRow } from '../plan/rank-table.js';
 import { textTable } from '../report/table.js';
 
 export function showForecast(forecast: Forecast): string {
@@ -43,7 +43,7 @@ function showRankTable(ranks: readonly RankRow[]): string {
 }
 
 function showModule({ module, layers }: RankModule): string {
-  return layers === undefined ? module : `${module} ${String(layers[0])}-${String(layers[1] - 1)}`;
+  return layers === undefined ? module : `${module} ${showLayers(layers)}`;
 }
 
 /** Ranks in a row as a range; ranks at a distance one by one. */

@@ -97,6 +97,10 @@ export class Schedules {
         `The name "${name}" cannot be a schedule's: use 1 to 63 of a-z, 0-9, dot, dash and underscore.`,
       );
     const { spec } = checked;
+    if (from === 'promoted' && spec.training.initFrom !== undefined)
+      throw new ScheduleRefusedError(
+        'A schedule that begins from the promoted model cannot begin from training.initFrom too: take one of the two out.',
+      );
     const { cron, every, at, timeZone } = options;
     const timetable = withoutUndefined({ cron, every, at, timeZone });
     const input: RetrainInput = { cluster: this.#cluster, spec, from };

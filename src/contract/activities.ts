@@ -21,8 +21,11 @@ export interface StageResult {
   readonly facts: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** One thing with a resume point of its own: a stage, or one of the two sources that fetch brings. */
-export type StageItem = StageName | 'fetch-model' | 'fetch-data';
+/** One of the sources that fetch brings; the last only where the spec names a save folder to begin from. */
+export type FetchItem = 'fetch-model' | 'fetch-data' | 'fetch-start';
+
+/** One thing with a resume point of its own: a stage, or one source. */
+export type StageItem = StageName | FetchItem;
 
 export interface OpenRunInput {
   readonly runId: string;
@@ -231,11 +234,11 @@ export interface ControlActivities {
 export interface FingerprintInput {
   /** Key of the spec in the store: a retrain asks before its run exists. */
   readonly specKey: string;
-  readonly item: 'fetch-model' | 'fetch-data';
+  readonly item: FetchItem;
 }
 export interface FetchInput {
   readonly runId: string;
-  readonly item: 'fetch-model' | 'fetch-data';
+  readonly item: FetchItem;
   /** What the source must hold before and after. */
   readonly fingerprint: string;
 }

@@ -42,7 +42,7 @@ function foldersOf(layout: Layout, tower: TowerLayout, prefix: string): readonly
   const nodesByFolder = new Map<string, number[]>();
   for (let rank = tower.firstRank; rank < tower.firstRank + tower.ranks; rank += 1) {
     const { tensorRank, pipelineStage } = positionOf(tower, rank);
-    const pipeline = tower.layersPerStage.length > 1 ? `_${String(pipelineStage).padStart(3, '0')}` : '';
+    const pipeline = tower.pipelineParallel > 1 ? `_${String(pipelineStage).padStart(3, '0')}` : '';
     const folder = `${prefix}_${String(tensorRank).padStart(2, '0')}${pipeline}`;
     const nodes = nodesByFolder.get(folder) ?? [];
     const node = nodeOf(layout, rank);

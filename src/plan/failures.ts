@@ -70,7 +70,7 @@ export const FAILURES = {
     retryable: false,
     actor: 'user',
     symptom:
-      'The folder of a `file://` source is missing or empty on the host, or an HTTP server answered that a file is not there or may not be read.',
+      'The folder of a `file://` source is missing or empty on the host, or an HTTP server answered that a file is not there or may not be read; or a save folder to begin from (`training.initFrom`) has no tracker, or one that names no whole iteration.',
     engine: 'Tried each live host once, four at most, since a folder may lie on another one.',
     remedy: 'Correct `uri` or `files`, or bring the folder to the hosts.',
   },

@@ -1,8 +1,9 @@
 /** What must hold between layout, model and batch sizes, beyond what the spec alone can tell; checked before a host is taken. */
 import type { Dimensions } from '../spec/model.js';
 import type { Refusal } from '../spec/refusal.js';
-import { sum } from './layout.js';
+import { layerRows, sum } from './layout.js';
 import type { Layout, TowerLayout } from './layout.js';
+import { splitRules } from './split-rules.js';
 
 export interface LayoutQuestion {
   readonly layout: Layout;
@@ -10,13 +11,14 @@ export interface LayoutQuestion {
   readonly freeze: readonly ('vision' | 'projector' | 'language')[];
   readonly globalBatchSize: number;
   readonly microBatchSize: number;
+  readonly sequenceLength: number;
 }
 type TowerName = 'vision' | 'language';
 
 export function checkLayout(question: LayoutQuestion): readonly Refusal[] {
   return [
     ...layerSums(question),
-    ...tensorParallelRules(question),
+    ...splitRules(question),
     ...dataParallelRules(question),
     ...batchRules(question),
     ...visionFirst(question),
@@ -26,40 +28,25 @@ export function checkLayout(question: LayoutQuestion): readonly Refusal[] {
 
 /** Where the user wrote a tower's layers. */
 function layersPath(layout: Layout, tower: TowerName): string {
+  if (layout.virtualStages > 1) return `layout.virtualPipeline.${tower}LayersPerStage`;
   return layout.distTrain ? `layout.distTrain.${tower}.layersPerStage` : `layout.${tower}LayersPerStage`;
 }
-export function tensorPath(layout: Layout, tower: TowerName): string {
-  return layout.distTrain ? `layout.distTrain.${tower}.tensorParallel` : 'layout.tensorParallel';
-}
-
 function layerSums({ layout, dimensions }: LayoutQuestion): Refusal[] {
   return (['vision', 'language'] as const).flatMap((name) => {
     const expected = dimensions[name].layers;
-    const stages = layout[name].layersPerStage;
+    const tower = layout[name];
+    const stages = tower.layersPerStage;
     if (sum(stages) === expected) return [];
+    const even = { ...tower, layersPerStage: evenSplit(expected, stages.length) };
     return [
       {
         path: layersPath(layout, name),
-        value: stages,
+        value: asWritten(tower),
         rule: `must add up to the ${String(expected)} layers of the ${name} tower, but adds up to ${String(sum(stages))}`,
-        remedy: `Share out ${String(expected)} layers, e.g. ${JSON.stringify(evenSplit(expected, stages.length))}.`,
+        remedy: `Share out ${String(expected)} layers, e.g. ${JSON.stringify(asWritten(even))}.`,
       },
     ];
   });
-}
-
-function tensorParallelRules({ layout, dimensions }: LayoutQuestion): Refusal[] {
-  const tp = layout.language.tensorParallel;
-  const heads = dimensions.language.keyValueHeads;
-  if (heads % tp === 0) return [];
-  return [
-    {
-      path: tensorPath(layout, 'language'),
-      value: tp,
-      rule: `must divide the ${String(heads)} key-value heads of the language tower`,
-      remedy: `Use one of ${divisors(heads).join(', ')}.`,
-    },
-  ];
 }
 
 /** Every vision replica feeds one language replica, or an equal share of one (MindSpeed: main_dp on the language tower). */
@@ -67,7 +54,7 @@ function dataParallelRules({ layout }: LayoutQuestion): Refusal[] {
   const vision = layout.vision.dataParallel;
   const language = layout.language.dataParallel;
   if (!layout.distTrain || vision % language === 0) return [];
-  const replica = layout.vision.tensorParallel * layout.vision.layersPerStage.length;
+  const replica = layout.vision.tensorParallel * layout.vision.pipelineParallel;
   return [
     {
       path: 'layout.distTrain.vision.npus',
@@ -105,10 +92,10 @@ function visionFirst({ layout }: LayoutQuestion): Refusal[] {
   return [
     {
       path: layersPath(layout, 'vision'),
-      value: layout.vision.layersPerStage,
+      value: asWritten(layout.vision),
       rule:
-        `must end before the language tower begins: its last layer is on stage ${String(lastVision)}, ` +
-        `the first of the language tower on stage ${String(firstLanguage)} (counted from 0)`,
+        `must end before the language tower begins: its last layer is on ${nameStage(layout, lastVision)}, ` +
+        `the first of the language tower on ${nameStage(layout, firstLanguage)} (counted from 0)`,
       remedy: 'Move the vision layers to the front, or put 0 language layers on the first stages.',
     },
   ];
@@ -124,11 +111,11 @@ function trainableStages({ layout, freeze, ...question }: LayoutQuestion): Refus
   const languageTrains = (stage: number): boolean => held(layout.language, stage) > 0 && !frozen('language');
   const isEmpty = (name: TowerName, stage: number): boolean =>
     held(layout[name], stage) === 0 && (layout.distTrain || held(layout.vision, stage) === 0);
-  const refuse = (name: TowerName, stages: readonly number[], idle: number): Refusal => ({
+  const refuse = (name: TowerName, idle: number): Refusal => ({
     path: layersPath(layout, name),
-    value: stages,
+    value: asWritten(layout[name]),
     rule:
-      `must leave something to train on every stage, but stage ${String(idle)} (counted from 0) holds ` +
+      `must leave something to train on every stage, but ${nameStage(layout, idle)} (counted from 0) holds ` +
       (isEmpty(name, idle) ? 'no layer' : `only what stays frozen: ${freeze.join(' and ')}`),
     remedy: 'Give that stage a layer that is trained, use fewer stages, or take the tower out of model.freeze.',
   });
@@ -140,14 +127,25 @@ function trainableStages({ layout, freeze, ...question }: LayoutQuestion): Refus
       .slice(0, 1);
   if (layout.distTrain)
     return [
-      ...firstIdle(layout.vision, visionTrains).map((idle) => refuse('vision', layout.vision.layersPerStage, idle)),
-      ...firstIdle(layout.language, languageTrains).map((idle) =>
-        refuse('language', layout.language.layersPerStage, idle),
-      ),
+      ...firstIdle(layout.vision, visionTrains).map((idle) => refuse('vision', idle)),
+      ...firstIdle(layout.language, languageTrains).map((idle) => refuse('language', idle)),
     ];
   return firstIdle(layout.language, (stage) => visionTrains(stage) || languageTrains(stage)).map((idle) =>
-    refuse('language', layout.language.layersPerStage, idle),
+    refuse('language', idle),
   );
+}
+
+/** `stage 2`, or with virtual stages `virtual stage 1 of pipeline rank 2`. */
+function nameStage({ virtualStages, language }: Layout, stage: number): string {
+  if (virtualStages === 1) return `stage ${String(stage)}`;
+  const row = Math.floor(stage / language.pipelineParallel);
+  return `virtual stage ${String(row)} of pipeline rank ${String(stage % language.pipelineParallel)}`;
+}
+
+/** As the spec has them: one list, or with virtual stages one for each. */
+function asWritten(tower: TowerLayout): readonly number[] | readonly (readonly number[])[] {
+  const rows = layerRows(tower);
+  return rows.length === 1 ? tower.layersPerStage : rows;
 }
 
 function held(tower: TowerLayout, stage: number): number {
@@ -156,8 +154,4 @@ function held(tower: TowerLayout, stage: number): number {
 
 function evenSplit(layers: number, stages: number): number[] {
   return Array.from({ length: stages }, (_, stage) => Math.floor(layers / stages) + (stage < layers % stages ? 1 : 0));
-}
-
-function divisors(value: number): number[] {
-  return Array.from({ length: value }, (_, index) => index + 1).filter((candidate) => value % candidate === 0);
 }

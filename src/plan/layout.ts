@@ -1,14 +1,18 @@
 /** Which rank holds what: ranks, nodes, data parallel sizes and layers of a gang, from the layout and the model's sizes. */
 import type { LayoutSpec } from '../spec/layout.js';
 import type { Dimensions } from '../spec/model.js';
-import type { RankPlan, RankShare } from './plan.js';
+import type { LayerRange, RankPlan, RankShare } from './plan.js';
 
 /** How one tower is spread over its ranks, which are `firstRank` to `firstRank + ranks - 1`. */
 export interface TowerLayout {
   readonly tensorParallel: number;
   readonly contextParallel: number;
   readonly dataParallel: number;
-  /** Layers on each pipeline stage; its length is the pipeline parallel size. */
+  readonly pipelineParallel: number;
+  /**
+   * Layers on each stage in the order in which a row passes them. With virtual stages a pipeline rank holds several: stage
+   * `v * pipelineParallel + p` is the virtual stage v of pipeline rank p.
+   */
   readonly layersPerStage: readonly number[];
   readonly firstRank: number;
   readonly ranks: number;
@@ -20,6 +24,8 @@ export interface Layout {
   readonly npusPerHost: number;
   readonly worldSize: number;
   readonly distTrain: boolean;
+  /** How many stages each pipeline rank holds: 1 without a virtual pipeline. */
+  readonly virtualStages: number;
   readonly vision: TowerLayout;
   readonly language: TowerLayout;
 }
@@ -36,22 +42,41 @@ export function resolveLayout(spec: LayoutSpec, dimensions: Dimensions): Layout 
       firstRank: 0,
       ranks: worldSize,
     };
-    const vision = tower({ ...shared, layersPerStage: spec.visionLayersPerStage ?? [layers.vision] });
-    const language = tower({ ...shared, layersPerStage: spec.languageLayersPerStage ?? [layers.language] });
-    return { hosts, npusPerHost, worldSize, distTrain: false, vision, language };
+    const { virtualPipeline } = spec;
+    const own = (rows: readonly (readonly number[])[]): TowerLayout =>
+      tower({ ...shared, pipelineParallel: rows[0]?.length ?? 1, layersPerStage: rows.flat() });
+    return {
+      hosts,
+      npusPerHost,
+      worldSize,
+      distTrain: false,
+      virtualStages: virtualPipeline?.languageLayersPerStage.length ?? 1,
+      vision: own(virtualPipeline?.visionLayersPerStage ?? [spec.visionLayersPerStage ?? [layers.vision]]),
+      language: own(virtualPipeline?.languageLayersPerStage ?? [spec.languageLayersPerStage ?? [layers.language]]),
+    };
   }
   const own = (name: 'vision' | 'language', firstRank: number): TowerLayout => {
     const split = spec.distTrain?.[name];
+    const layersPerStage = split?.layersPerStage ?? [layers[name]];
     return tower({
       tensorParallel: split?.tensorParallel ?? 1,
       contextParallel: 1,
-      layersPerStage: split?.layersPerStage ?? [layers[name]],
+      pipelineParallel: layersPerStage.length,
+      layersPerStage,
       firstRank,
       ranks: split?.npus ?? 0,
     });
   };
   const vision = own('vision', 0);
-  return { hosts, npusPerHost, worldSize, distTrain: true, vision, language: own('language', vision.ranks) };
+  const language = own('language', vision.ranks);
+  return { hosts, npusPerHost, worldSize, distTrain: true, virtualStages: 1, vision, language };
+}
+
+/** A tower's layers by virtual stage and pipeline rank, as MindSpeed MM writes them; one row without a virtual pipeline. */
+export function layerRows({ pipelineParallel, layersPerStage }: TowerLayout): readonly (readonly number[])[] {
+  return Array.from({ length: layersPerStage.length / pipelineParallel }, (_, row) =>
+    layersPerStage.slice(row * pipelineParallel, (row + 1) * pipelineParallel),
+  );
 }
 
 /** Every process of the gang, in rank order. */
@@ -105,13 +130,17 @@ export function positionOf(towerLayout: TowerLayout, rank: number): RankPosition
 function shareOf(towerLayout: TowerLayout, rank: number): RankShare | undefined {
   if (rank < towerLayout.firstRank || rank >= towerLayout.firstRank + towerLayout.ranks) return undefined;
   const position = positionOf(towerLayout, rank);
-  const first = sum(towerLayout.layersPerStage.slice(0, position.pipelineStage));
-  const held = towerLayout.layersPerStage[position.pipelineStage] ?? 0;
-  return held === 0 ? undefined : { ...position, layers: [first, first + held] };
+  const layers: LayerRange[] = [];
+  const { layersPerStage, pipelineParallel } = towerLayout;
+  for (let stage = position.pipelineStage; stage < layersPerStage.length; stage += pipelineParallel) {
+    const first = sum(layersPerStage.slice(0, stage));
+    layers.push([first, first + (layersPerStage[stage] ?? 0)]);
+  }
+  return layers.every(([first, end]) => first === end) ? undefined : { ...position, layers };
 }
 
 function tower(split: Omit<TowerLayout, 'dataParallel'>): TowerLayout {
-  const replica = split.tensorParallel * split.contextParallel * split.layersPerStage.length;
+  const replica = split.tensorParallel * split.contextParallel * split.pipelineParallel;
   return { ...split, dataParallel: Math.floor(split.ranks / replica) };
 }
 

@@ -6,6 +6,7 @@ import type { HangLimits } from './hang.js';
  * - `work`           the folder of this stage (train: of this generation) on the host
  * - `trainerHome`    the folder that holds the trainer's entry scripts
  * - `toolsHome`      the folder of our own tools (data preparation, Dist-train split, judging), on both runtimes
+ * - `start`          the save folder that training begins from, where the spec names one
  * - `baseModel` `converted` `dataset` `trained` `published`  verified local copies of earlier stages' artifacts
  * - `sourceData`     the fetched data set
  * - `load` `save`    the generation's read-only load folder and its fresh save folder
@@ -17,6 +18,7 @@ export type HoleName =
   | 'toolsHome'
   | 'baseModel'
   | 'sourceData'
+  | 'start'
   | 'converted'
   | 'dataset'
   | 'trained'
@@ -55,8 +57,9 @@ export type JsonWithHoles =
 export type StageName = 'fetch' | 'convert' | 'prepare' | 'train' | 'publish' | 'evaluate';
 export const STAGE_NAMES: readonly StageName[] = ['fetch', 'convert', 'prepare', 'train', 'publish', 'evaluate'];
 
-/** What a stage reads: the results of earlier stages by name. `fetch` yields two, hence `model` and `data`. */
-export type ArtifactName = 'model' | 'data' | 'converted' | 'dataset' | 'checkpoint' | 'published' | 'evaluation';
+/** What a stage reads: the results of earlier stages by name. `fetch` yields up to three: `model`, `data`, `start`. */
+export type ArtifactName =
+  'model' | 'data' | 'start' | 'converted' | 'dataset' | 'checkpoint' | 'published' | 'evaluation';
 
 export interface StagePlan {
   readonly stage: StageName;
@@ -69,7 +72,10 @@ export interface StagePlan {
   readonly commands: readonly CommandPlan[];
 }
 
-/** One process of the gang. Layer numbers count from 0 in the whole tower; `layers` is [first, past the last]. */
+/** `[first, past the last]`, counted from 0 in the whole tower. */
+export type LayerRange = readonly [number, number];
+
+/** One process of the gang. */
 export interface RankPlan {
   readonly rank: number;
   readonly nodeRank: number;
@@ -82,7 +88,8 @@ export interface RankShare {
   readonly contextRank: number;
   readonly pipelineStage: number;
   readonly dataRank: number;
-  readonly layers: readonly [number, number];
+  /** One range for each virtual stage, empty where that holds none of this tower; without a virtual pipeline there is one. */
+  readonly layers: readonly LayerRange[];
 }
 
 /** A file of a checkpoint, relative to its `iter_…` folder, the node that writes it, and the nodes that read it on restore. */

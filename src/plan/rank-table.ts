@@ -1,11 +1,12 @@
 /** Who every rank is and whom it talks to: its host and device, the modules and layers it holds, its groups and its place in the pipeline. */
 import { positionOf, ranksOf } from './layout.js';
+import type { LayerRange, RankShare } from './plan.js';
 import type { Layout, RankPosition, TowerLayout } from './layout.js';
 
 export interface RankModule {
   readonly module: 'vision' | 'projector' | 'language';
-  /** `[first, past the last]`, counted in the whole tower; the projector has none. */
-  readonly layers?: readonly [number, number];
+  /** More than one range with virtual stages; the projector has none. */
+  readonly layers?: readonly LayerRange[];
 }
 
 export interface RankRow extends RankPosition {
@@ -18,6 +19,7 @@ export interface RankRow extends RankPosition {
   readonly tensorGroup: readonly number[];
   readonly contextGroup: readonly number[];
   readonly dataGroup: readonly number[];
+  /** With virtual stages the last pipeline rank hands on to the first. */
   readonly previousStage: number | null;
   readonly nextStage: number | null;
 }
@@ -30,21 +32,28 @@ export function rankTable(layout: Layout): readonly RankRow[] {
     const group = (size: number, axis: 'tensorRank' | 'contextRank' | 'dataRank'): number[] =>
       Array.from({ length: size }, (_, index) => at({ [axis]: index }));
     const { pipelineStage } = position;
+    const stages = tower.pipelineParallel;
+    const neighbour = (stage: number): number | null =>
+      stage >= 0 && stage < stages
+        ? at({ pipelineStage: stage })
+        : layout.virtualStages > 1
+          ? at({ pipelineStage: (stage + stages) % stages })
+          : null;
     return {
       rank,
       node: nodeRank,
       device: localRank,
       ...position,
       modules: [
-        ...(vision === undefined ? [] : [{ module: 'vision', layers: vision.layers } as const]),
+        ...(vision === undefined ? [] : [{ module: 'vision', layers: held(vision) } as const]),
         ...(holdsProjector(layout, rank) ? [{ module: 'projector' } as const] : []),
-        ...(language === undefined ? [] : [{ module: 'language', layers: language.layers } as const]),
+        ...(language === undefined ? [] : [{ module: 'language', layers: held(language) } as const]),
       ],
       tensorGroup: group(tower.tensorParallel, 'tensorRank'),
       contextGroup: group(tower.contextParallel, 'contextRank'),
       dataGroup: group(tower.dataParallel, 'dataRank'),
-      previousStage: pipelineStage === 0 ? null : at({ pipelineStage: pipelineStage - 1 }),
-      nextStage: pipelineStage === tower.layersPerStage.length - 1 ? null : at({ pipelineStage: pipelineStage + 1 }),
+      previousStage: neighbour(pipelineStage - 1),
+      nextStage: neighbour(pipelineStage + 1),
     };
   });
 }
@@ -57,7 +66,20 @@ export function towerOf(layout: Layout, rank: number): TowerLayout {
 /** MindSpeed MM puts the projector on the last stage that has vision layers. */
 export function holdsProjector({ vision }: Layout, rank: number): boolean {
   if (rank < vision.firstRank || rank >= vision.firstRank + vision.ranks) return false;
-  return positionOf(vision, rank).pipelineStage === vision.layersPerStage.findLastIndex((layers) => layers > 0);
+  const lastStage = vision.layersPerStage.findLastIndex((layers) => layers > 0);
+  return positionOf(vision, rank).pipelineStage === lastStage % vision.pipelineParallel;
+}
+
+/** `0-5` or, with virtual stages, `0-5+24-27`; the last layer is named. */
+export function showLayers(layers: readonly LayerRange[]): string {
+  return layers
+    .filter(([first, end]) => end > first)
+    .map(([first, end]) => `${String(first)}-${String(end - 1)}`)
+    .join('+');
+}
+
+function held({ layers }: RankShare): readonly LayerRange[] {
+  return layers.filter(([first, end]) => end > first);
 }
 
 /** The way back from `positionOf`. */

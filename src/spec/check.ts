@@ -1,10 +1,11 @@
 /** Checks a document against the spec's schema and names everything that is wrong at once. */
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { join } from 'node:path';
-import { type SchemaNode, schemaAt, specJsonSchema, valueAt } from './json-schema.js';
+import { optionsAt, type SchemaNode, schemaAt, specJsonSchema, valueAt } from './json-schema.js';
 import { nearest } from './nearest.js';
 import type { Refusal } from './refusal.js';
 import { type Issue, remedyFor, ruleFor } from './remedies.js';
+import { replacedKey } from './replaced-keys.js';
 import { RunSpec } from './run.js';
 
 export type CheckedSpec = { readonly spec: RunSpec } | { readonly refusals: readonly Refusal[] };
@@ -69,14 +70,16 @@ function repairKeys(
     const value = group[key];
     // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain copy of a parsed document
     delete group[key];
+    const at = { path: showPath([...issue.path, key]), value };
+    const replaced = replacedKey(key) ?? keyOfAnotherKind(key, issue.path, document, schema);
+    if (replaced !== undefined) return { ...at, rule: replaced[0], remedy: replaced[1] };
     const meant = nearest(
       key,
       known.filter((name) => !Object.hasOwn(group, name)),
     );
     if (meant !== undefined) group[meant] = value;
     return {
-      path: showPath([...issue.path, key]),
-      value,
+      ...at,
       rule: 'must not be there, since the spec knows no such key',
       remedy:
         meant === undefined ? `Remove it; here can stand ${known.join(', ')}.` : `Did you mean ${meant}? Rename it.`,
@@ -84,15 +87,32 @@ function repairKeys(
   });
 }
 
+/** Of a group that comes in kinds: a key that only another kind has. */
+function keyOfAnotherKind(
+  key: string,
+  path: readonly PropertyKey[],
+  document: unknown,
+  schema: SchemaNode,
+): readonly [rule: string, remedy: string] | undefined {
+  const kind = valueAt(document, [...path, 'kind']);
+  const options = optionsAt(schema, document, path);
+  const other = options.find(
+    ({ properties = {} }) => properties['kind']?.const !== kind && Object.hasOwn(properties, key),
+  );
+  if (other === undefined) return undefined;
+  const theirs = String(other.properties?.['kind']?.const);
+  return [`must be left out with ${showPath(path)}.kind "${String(kind)}": only "${theirs}" has it`, 'Remove it.'];
+}
+
 /** Makes relative `file:` addresses of the copy absolute, and refuses those that cannot be. */
 function resolveSources(document: unknown, folder: string | undefined): readonly Refusal[] {
-  return ['model', 'data'].flatMap((part) => {
-    const source = valueAt(document, [part, 'source']);
+  return ['model.source', 'data.source', 'training.initFrom'].flatMap((path) => {
+    const source = valueAt(document, path.split('.'));
     const uri = valueAt(source, ['uri']);
     if (typeof uri !== 'string' || !uri.startsWith('file://')) return [];
     const refusal = (rule: string): readonly Refusal[] => [
       {
-        path: `${part}.source.uri`,
+        path: `${path}.uri`,
         value: uri,
         rule,
         remedy: 'Write file:///absolute/folder, or file://./folder for one beside the spec file.',

@@ -43,6 +43,14 @@ export function schemaAt(schema: SchemaNode, document: unknown, path: readonly P
   return node;
 }
 
+/** The kinds that a group at a path comes in; none for a group of one kind. */
+export function optionsAt(schema: SchemaNode, document: unknown, path: readonly PropertyKey[]): readonly SchemaNode[] {
+  const last = path.at(-1);
+  if (last === undefined) return [];
+  const node = schemaAt(schema, document, path.slice(0, -1))?.properties?.[String(last)];
+  return node?.oneOf ?? node?.anyOf ?? [];
+}
+
 /** The value at a path of a parsed document; undefined where there is none. */
 export function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce(memberOf, document);

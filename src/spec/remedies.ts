@@ -9,9 +9,21 @@ export type Issue = z.core.$ZodIssue;
 const ownRemedies: readonly (readonly [RegExp, string])[] = [
   [/^layout\.distTrain /, 'Change npus of a tower, or hosts or npusPerHost, until both numbers are equal.'],
   [
+    /^layout\.(vision|language)LayersPerStage must be left out with virtualPipeline/,
+    'Move the list into virtualPipeline, one row for each virtual stage, or remove virtualPipeline.',
+  ],
+  [
     /^layout\.(vision|language)LayersPerStage must be left out/,
     'Move the list into the tower of distTrain, or remove distTrain.',
   ],
+  [/^layout\.virtualPipeline must be left out/, 'Remove virtualPipeline or distTrain.'],
+  [/^layout\.virtualPipeline must give/, 'Add a row to both lists, or remove virtualPipeline.'],
+  [/^layout\.virtualPipeline must have/, 'Use more ranks in every row, or remove virtualPipeline.'],
+  [
+    /^layout\.virtualPipeline\.\w+ /,
+    'Give both towers as many rows, and every row one number for each pipeline rank; 0 layers on a stage are allowed.',
+  ],
+  [/^layout\.\w+Parallel must be left out/, 'Remove it.'],
   [/^layout\.\w+LayersPerStage /, 'Give both towers lists of one length; 0 layers on a stage are allowed.'],
   [
     /^layout\.distTrain\.\w+\.npus /,

@@ -1,6 +1,7 @@
 /** What a user asks of the training stage and of its checkpoints. `--x` names the Megatron flag. */
 import { z } from 'zod';
 import { count, countOrZero, positive } from './numbers.js';
+import { SourceSpec } from './source.js';
 
 export const TrainingSpec = z.strictObject({
   iterations: count.describe('--train-iters'),
@@ -18,6 +19,9 @@ export const TrainingSpec = z.strictObject({
   clipGradient: positive.default(1).describe('--clip-grad'),
   adamBeta1: z.number('must be a number').min(0).lt(1, 'must be below 1').default(0.9),
   adamBeta2: z.number('must be a number').min(0).lt(1, 'must be below 1').default(0.999),
+  initFrom: SourceSpec.optional().describe(
+    'A Megatron save folder of this model, in any layout, whose weights training begins from instead of those of model.source.',
+  ),
   seed: z.int('must be a whole number').nonnegative('must be 0 or more').default(1234).describe('--seed'),
 });
 export type TrainingSpec = z.output<typeof TrainingSpec>;

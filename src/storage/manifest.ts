@@ -56,9 +56,14 @@ export function artifactRefOf(manifest: FileSet): FileSetRef {
   return { prefix: `artifacts/${digest}/`, manifestKey: `artifacts/${digest}.json`, digest };
 }
 
+export interface PublishOptions extends SetTransferOptions {
+  /** Files of the folder, relative to it; left out, all. */
+  readonly only?: readonly string[] | undefined;
+}
+
 /** Reads and hashes every file below a folder. Errors: `KeyInvalid` for a link or a name that no store accepts. */
-export async function scanFolder(folder: string, options: SetTransferOptions = {}): Promise<FileSet> {
-  const paths = await walkFiles(folder);
+export async function scanFolder(folder: string, options: PublishOptions = {}): Promise<FileSet> {
+  const paths = options.only ?? (await walkFiles(folder));
   checkPathSet(paths);
   const sizes = await runParallel(
     paths,

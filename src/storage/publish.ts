@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { StoreError, isStoreError } from './errors.js';
 import { canonicalJson, sha256Hex } from './hashing.js';
 import { artifactRefOf, fileSetOf, scanFolder } from './manifest.js';
-import type { FileSet, FileSetRef } from './manifest.js';
+import type { FileSet, FileSetRef, PublishOptions } from './manifest.js';
 import type { FileTransferOptions, ObjectStore } from './object-store.js';
 import { runParallel } from './parallel.js';
 import { setProgress } from './set-progress.js';
@@ -17,9 +17,9 @@ import type { SetTransferOptions } from './set-progress.js';
 export async function publishArtifact(
   store: ObjectStore,
   folder: string,
-  options: SetTransferOptions = {},
+  options: PublishOptions = {},
 ): Promise<FileSetRef> {
-  const manifest = await scanFolder(folder, { signal: options.signal });
+  const manifest = await scanFolder(folder, { signal: options.signal, only: options.only });
   if (manifest.files.length === 0) {
     throw new StoreError(
       'NotFound',

@@ -8,6 +8,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type {
+  FetchItem,
   FileSetRef,
   PromotedModel,
   ResumePointLookup,
@@ -120,7 +121,9 @@ class Chain {
 
   async run(stage: StageName): Promise<void> {
     if (stage === 'fetch') {
-      await Promise.all([this.fetch('fetch-model'), this.fetch('fetch-data')]);
+      const items: FetchItem[] = ['fetch-model', 'fetch-data'];
+      if (this.opening.inputs.convert.includes('start')) items.push('fetch-start');
+      await Promise.all(items.map((item) => this.fetch(item)));
       return;
     }
     const inputs = this.inputsOf(stage);
@@ -159,7 +162,7 @@ class Chain {
     return { baseAccuracy, accuracy, weightsDigest, published, data, rival };
   }
 
-  private async fetch(item: 'fetch-model' | 'fetch-data'): Promise<void> {
+  private async fetch(item: FetchItem): Promise<void> {
     const { runId, cluster } = this.input;
     const where = { cluster, runtime: this.opening.runtime };
     const { from, base = null, data: pinned } = this.input.retrain ?? {};

@@ -9,7 +9,7 @@ import {
   trainWorkflowId,
 } from '../../src/contract/names.js';
 import { gangHangs, hostIsLost, hostIsUnfit } from './detection.js';
-import { ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
+import { OPENING, ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
 import { until } from '../support/until.js';
 
 const LIMIT_MS = 30_000;
@@ -34,6 +34,10 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'all-stages-reused',
     behaviour: () => ({ found: ['fetch-model', 'fetch-data', 'convert', 'prepare', 'train', 'publish', 'evaluate'] }),
+  },
+  {
+    name: 'begins-from-a-save-folder',
+    behaviour: () => ({ opening: { inputs: { ...OPENING.inputs, convert: ['model', 'start'] } } }),
   },
   {
     name: 'rank-dies-then-agent-restarts',

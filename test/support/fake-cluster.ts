@@ -452,6 +452,8 @@ function resultOf(item: StageItem, { accuracy = 0.97 }: Behaviour): StageResult 
       return { artifacts: { model: ref('model') }, facts: {} };
     case 'fetch-data':
       return { artifacts: { data: ref('data') }, facts: {} };
+    case 'fetch-start':
+      return { artifacts: { start: ref('start') }, facts: {} };
     case 'fetch':
       return { artifacts: {}, facts: {} };
     case 'convert':

@@ -4,7 +4,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { describe, expect, test } from 'vitest';
 import { QUERIES, type GangState, type PoolState, type RunState } from '../../src/contract/messages.js';
 import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
-import type { Behaviour } from '../support/fake-cluster.js';
+import { OPENING, ref, type Behaviour } from '../support/fake-cluster.js';
 import { freshClusters } from '../support/fresh-clusters.js';
 
 const start = freshClusters('c');
@@ -31,6 +31,21 @@ describe('a run', () => {
       ['publish host-a', 'evaluate host-a', 'promote'],
     ]);
     expect(log.map(({ fact }) => fact)).toEqual(['open', 'commit']);
+  });
+
+  test('fetches a save folder to begin from beside the others, and converts from it', async () => {
+    const converted: unknown[] = [];
+    const { acts } = await runOf({
+      opening: { inputs: { ...OPENING.inputs, convert: ['model', 'start'] } },
+      result: (stage, { inputs }) => {
+        if (stage === 'convert') converted.push(inputs);
+        return undefined;
+      },
+      replays: true,
+    });
+    const fetched = acts.filter((act) => act.startsWith('fetch')).sort();
+    expect(fetched).toEqual(['fetch-data host-a', 'fetch-model host-a', 'fetch-start host-a']);
+    expect(converted).toEqual([{ model: ref('model'), start: ref('start') }]);
   });
 
   test('replays at each of its tasks', async () => {

@@ -87,11 +87,16 @@ export function stageKeyOf({ item, inputs, fingerprint }: FindResumePointInput, 
   return digestOf({
     version: KEY_VERSION,
     item,
-    runtime: spec.runtime,
+    runtime: runtimeOf(spec),
     inputs,
     fingerprint: fingerprint ?? null,
     parameters,
   });
+}
+
+/** What else a runtime may be asked for changes the training alone, so it stands in that stage's parameters. */
+function runtimeOf({ runtime }: RunSpec): unknown {
+  return runtime.kind === 'cpu' ? { kind: 'cpu' } : { kind: runtime.kind, mindspeedRelease: runtime.mindspeedRelease };
 }
 
 function parametersOf(item: FindResumePointInput['item'], plan: Plan, spec: RunSpec): unknown {
@@ -100,6 +105,8 @@ function parametersOf(item: FindResumePointInput['item'], plan: Plan, spec: RunS
       return spec.model.source;
     case 'fetch-data':
       return spec.data.source;
+    case 'fetch-start':
+      return spec.training.initFrom;
     default:
       return plan.stages[item].parameters;
   }

@@ -22,6 +22,8 @@ export function createRetrains(
         const composed = composePlan(spec);
         if ('refusals' in composed)
           throw failure('SpecInvalid', composed.refusals.map(showRefusal).join('\n'), composed.refusals);
+        if (from === 'promoted' && spec.training.initFrom !== undefined)
+          throw failure('SpecInvalid', 'A retrain from the promoted model cannot begin from training.initFrom too.');
         const body = canonicalJson(spec);
         const specKey = looseSpecKey(sha256Hex(body));
         await store.create(specKey, body);

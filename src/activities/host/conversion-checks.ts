@@ -13,7 +13,10 @@ import { readTensors, type TensorInfo } from './safetensors.js';
 
 const Listing = z.object({
   ranks: z.array(
-    z.object({ rank: z.string(), tensors: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })) }),
+    z.object({
+      rank: z.string(),
+      tensors: z.array(z.object({ name: z.string(), chunk: z.string(), shape: z.array(z.int()) })),
+    }),
   ),
 });
 /** Loading a checkpoint to list it takes about as long as reading it from the disk once. */
@@ -33,10 +36,16 @@ export async function checkConverted(
 ): Promise<StageResult['facts']> {
   const source = await readTensors(values.baseModel ?? '');
   const { ranks } = await listConverted(deps, join(values.work, 'converted'));
-  // Not by the ranks: a stage without vision layers has no vision without Dist-train either.
+  // Told by the folders: a pipeline stage, too, may hold one tower alone.
   const distTrain = plan.gang.releaseFiles.some(({ path }) => path.startsWith('mp_vit_rank'));
   const expected = placesOf([...source.keys()], plan, distTrain);
-  const found = new Map(ranks.map(({ rank, tensors }) => [rank, tensors.map(({ name }) => name)]));
+  // Virtual stages are chunks of one file, with the same names in each.
+  const found = new Map(
+    ranks.map(({ rank, tensors }) => [
+      rank,
+      tensors.map(({ name, chunk }) => (chunk === 'model' ? name : `${chunk}/${name}`)),
+    ]),
+  );
   for (const [folder, names] of expected) {
     const there = found.get(folder);
     if (there === undefined) throw wrong(`the folder ${folder} is missing`);

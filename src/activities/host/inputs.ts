@@ -12,6 +12,7 @@ const HOLES: Readonly<Partial<Record<ArtifactName, HoleName>>> = {
   data: 'sourceData',
   converted: 'converted',
   dataset: 'dataset',
+  start: 'start',
   published: 'published',
 };
 

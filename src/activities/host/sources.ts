@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ApplicationFailure, Context } from '@temporalio/activity';
-import type { FetchInput, IoActivities } from '../../contract/activities.js';
+import type { FetchInput, FetchItem, IoActivities } from '../../contract/activities.js';
 import { exists } from '../../process/trainer-files.js';
 import type { RunSpec } from '../../spec/run.js';
 import type { SourceSpec } from '../../spec/source.js';
@@ -17,6 +17,7 @@ import { failure, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readSpec, readSpecAt } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
+import { weightsOf } from './save-folder.js';
 import { stageFolder } from './work-folders.js';
 
 /** Questions to a server at once; it is asked about each file without a known digest. */
@@ -30,7 +31,7 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
       orHostFailure(facts.name, () =>
         reporting(facts.name, async ({ signal }) => {
           const source = sourceOf(await readSpecAt(store, input.specKey), input.item);
-          return { fingerprint: await orSource(() => fingerprint(source, signal)) };
+          return { fingerprint: await orSource(() => fingerprint(source, signal, input.item)) };
         }),
       ),
     fetchSource: (input) =>
@@ -40,8 +41,9 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
           await checkUnchanged(source, input, reporter);
           const target = stageFolder(workRoot, input.runId, input.item);
           const folder = await orSource(() => bring(source, target, reporter));
-          const name = input.item === 'fetch-model' ? 'model' : 'data';
+          const name = ARTIFACTS[input.item];
           const artifact = await publishArtifact(store, folder, {
+            only: await orSource(() => partOf(folder, input.item)),
             signal: reporter.signal,
             onProgress: ({ bytesDone, bytesTotal }) => {
               reporter.say({ message: `stores ${name}`, done: bytesDone, total: bytesTotal });
@@ -56,15 +58,25 @@ export function createSources(deps: HostDeps): Pick<IoActivities, 'fingerprintSo
 }
 
 function sourceOf(spec: RunSpec, item: FetchInput['item']): SourceSpec {
-  return item === 'fetch-model' ? spec.model.source : spec.data.source;
+  const { model, data, training } = spec;
+  const source = { 'fetch-model': model.source, 'fetch-data': data.source, 'fetch-start': training.initFrom }[item];
+  if (source === undefined) throw failure('SpecInvalid', 'The spec names no save folder to begin from.');
+  return source;
+}
+
+const ARTIFACTS = { 'fetch-model': 'model', 'fetch-data': 'data', 'fetch-start': 'start' } as const;
+
+/** What of a folder is taken; undefined for all. A save folder holds older iterations and, six times as large, optimizers. */
+async function partOf(folder: string, item: FetchItem): Promise<readonly string[] | undefined> {
+  return item === 'fetch-start' ? weightsOf(folder) : undefined;
 }
 
 async function checkUnchanged(
   source: SourceSpec,
-  { fingerprint: pinned }: FetchInput,
+  { fingerprint: pinned, item }: FetchInput,
   { signal }: Reporter,
 ): Promise<void> {
-  if ((await orSource(() => fingerprint(source, signal))) === pinned) return;
+  if ((await orSource(() => fingerprint(source, signal, item))) === pinned) return;
   throw failure(
     'SourceChanged',
     `The source ${source.uri} has changed since this run looked at it. Start the run again when nobody writes there.`,
@@ -99,10 +111,10 @@ async function bring(source: SourceSpec, target: string, { say, signal }: Report
  * Changes whenever the source does, without reading it whole: sizes and times of change of a folder's files, or what the
  * server says of each file whose digest the spec does not give.
  */
-export async function fingerprint(source: SourceSpec, signal: AbortSignal): Promise<string> {
+export async function fingerprint(source: SourceSpec, signal: AbortSignal, item: FetchItem): Promise<string> {
   if (source.uri.startsWith('file://')) {
     const folder = fileURLToPath(source.uri);
-    const paths = await walkFiles(folder);
+    const paths = (await partOf(folder, item)) ?? (await walkFiles(folder));
     const stats = await runParallel(paths, PARALLEL_HEADS, signal, async (path) => {
       const { size, mtimeNs } = await lstat(join(folder, path), { bigint: true });
       return [path, String(size), String(mtimeNs)];

@@ -19,6 +19,7 @@ export const HAND_HOLES: Readonly<Record<Exclude<HoleName, 'nodeRank'>, HandHole
   toolsHome: { variable: 'ANNEAL_TOOLS_HOME', kind: 'there', meaning: "the folder trainer/ of Anneal's package" },
   baseModel: { variable: 'ANNEAL_BASE_MODEL', kind: 'there', meaning: 'the base model as its publisher lays it out' },
   sourceData: { variable: 'ANNEAL_SOURCE_DATA', kind: 'there', meaning: 'the data set as it was fetched' },
+  start: { variable: 'ANNEAL_START', kind: 'there', meaning: 'the save folder that training begins from' },
   converted: { variable: 'ANNEAL_CONVERTED', kind: 'there', meaning: 'the converted model' },
   dataset: { variable: 'ANNEAL_DATASET', kind: 'there', meaning: 'the prepared data set' },
   trained: { variable: 'ANNEAL_TRAINED', kind: 'there', meaning: 'the save folder of the training, whole' },

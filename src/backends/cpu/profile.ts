@@ -1,5 +1,5 @@
 /** The CPU runtime: the same contract on this machine's processors, and what its trainer leaves to real NPUs. */
-import { tensorPath } from '../../plan/layout-rules.js';
+import { tensorPath } from '../../plan/split-rules.js';
 import type { Argument } from '../../plan/plan.js';
 import type { Refusal } from '../../spec/refusal.js';
 import type { Job, RuntimeProfile } from '../mindspeed/job.js';
@@ -47,6 +47,20 @@ function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
       value: spec.layout.contextParallel,
       rule: 'must be 1 with runtime.kind "cpu", whose trainer keeps each sequence whole',
       remedy: 'Set it to 1.',
+    });
+  if (layout.virtualStages > 1)
+    found.push({
+      path: 'layout.virtualPipeline',
+      value: spec.layout.virtualPipeline,
+      rule: 'must be left out with runtime.kind "cpu", whose trainer gives each rank one stage',
+      remedy: 'Use visionLayersPerStage and languageLayersPerStage.',
+    });
+  if (spec.data.maximumTiles !== undefined && spec.data.maximumTiles > 1)
+    found.push({
+      path: 'data.maximumTiles',
+      value: spec.data.maximumTiles,
+      rule: 'must be 1 with runtime.kind "cpu", whose trainer sees each image as one tile',
+      remedy: 'Leave it out.',
     });
   return found;
 }

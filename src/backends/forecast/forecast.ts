@@ -2,7 +2,9 @@
 import { sum } from '../../plan/layout.js';
 import { rankTable, type RankRow } from '../../plan/rank-table.js';
 import { tilesPerImage } from '../mindspeed/data-json.js';
+import { hasDistributedOptimizer } from '../../spec/runtime.js';
 import type { Job } from '../mindspeed/job.js';
+import { recomputedTowers } from '../mindspeed/recompute.js';
 import { imageTokensPerTile } from '../mindspeed/presets.js';
 import { ASSUMED, type Given, sourced, type Sourced } from './given.js';
 import { memoryOfRanks, type MemoryQuestion, type RankMemory } from './memory.js';
@@ -105,7 +107,9 @@ export function memoryQuestion(job: Job): MemoryQuestion {
     layout,
     dimensions: model.dimensions,
     freeze: spec.model.freeze,
-    recomputeLanguage: model.extras.recomputeLanguage,
+    recomputed: recomputedTowers(job),
+    sequenceParallel: spec.layout.sequenceParallel,
+    distributedOptimizer: hasDistributedOptimizer(spec.runtime),
     microBatchSize: spec.training.microBatchSize,
     globalBatchSize: spec.training.globalBatchSize,
     tokens: spec.training.sequenceLength,

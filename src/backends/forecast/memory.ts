@@ -5,7 +5,7 @@
 import { positionOf, rankOf, ranksOf, sum } from '../../plan/layout.js';
 import { towerOf } from '../../plan/rank-table.js';
 import type { Layout } from '../../plan/layout.js';
-import type { RankPlan } from '../../plan/plan.js';
+import type { RankPlan, RankShare } from '../../plan/plan.js';
 import type { Dimensions } from '../../spec/model.js';
 import { attentionWidth, rankParameters } from './parameters.js';
 import type { Part } from './parameters.js';
@@ -29,7 +29,10 @@ export interface MemoryQuestion {
   readonly layout: Layout;
   readonly dimensions: Dimensions;
   readonly freeze: readonly Part[];
-  readonly recomputeLanguage: boolean;
+  /** Towers whose layers are computed again in the backward pass. */
+  readonly recomputed: readonly Part[];
+  readonly sequenceParallel: boolean;
+  readonly distributedOptimizer: boolean;
   readonly microBatchSize: number;
   readonly globalBatchSize: number;
   /** Of the longest row. */
@@ -51,22 +54,23 @@ export function memoryOfRanks(question: MemoryQuestion): readonly RankMemory[] {
 export function mostMemory(question: MemoryQuestion): number {
   const { layout } = question;
   const towers = layout.distTrain ? [layout.vision, layout.language] : [layout.language];
-  const peaks = towers.flatMap(({ firstRank, ranks, layersPerStage }) =>
-    layersPerStage.map(
-      (_, stage) => memoryOf(question, rankOf(layout, firstRank + (stage * ranks) / layersPerStage.length)).peak,
+  const peaks = towers.flatMap(({ firstRank, ranks, pipelineParallel }) =>
+    Array.from(
+      { length: pipelineParallel },
+      (_, stage) => memoryOf(question, rankOf(layout, firstRank + (stage * ranks) / pipelineParallel)).peak,
     ),
   );
   return Math.max(...peaks);
 }
 
 function memoryOf(question: MemoryQuestion, rank: RankPlan): RankMemory {
-  const { layout, dimensions, freeze } = question;
+  const { layout, dimensions, freeze, distributedOptimizer } = question;
   const counts = rankParameters(layout, dimensions, rank);
   const names = ['vision', 'projector', 'language'] as const;
   const held = sum(names.map((part) => counts[part]));
   const trained = sum(names.filter((part) => !freeze.includes(part)).map((part) => counts[part]));
   const tower = towerOf(layout, rank.rank);
-  const optimizerShare = trained / (tower.dataParallel * tower.contextParallel);
+  const optimizerShare = distributedOptimizer ? trained / (tower.dataParallel * tower.contextParallel) : trained;
   const moments = Math.round(2 * FP32 * optimizerShare);
   const parts = {
     weights: Math.round(BF16 * held),
@@ -81,42 +85,59 @@ function memoryOf(question: MemoryQuestion, rank: RankPlan): RankMemory {
   return { rank: rank.rank, ...parts, peak, firstIterationPeak: peak - moments };
 }
 
-/** 1F1B: the first stage has begun as many micro-batches as there are stages before the first comes back. */
+/**
+ * 1F1B: the first stage has begun as many micro-batches as there are stages before the first comes back. Megatron's interleaved
+ * schedule begins twice as many, and one round for each further virtual stage; each of them holds the layers of one virtual stage.
+ */
 function inFlight({ layout, microBatchSize, globalBatchSize }: MemoryQuestion, rank: number): number {
   const tower = towerOf(layout, rank);
-  const behind = layout.distTrain && tower === layout.vision ? layout.language.layersPerStage.length : 0;
-  const left = tower.layersPerStage.length + behind - positionOf(tower, rank).pipelineStage;
-  return Math.min(left, globalBatchSize / (microBatchSize * tower.dataParallel));
+  const { pipelineStage } = positionOf(tower, rank);
+  const microBatches = globalBatchSize / (microBatchSize * tower.dataParallel);
+  const { virtualStages } = layout;
+  if (virtualStages > 1) {
+    const begun = 2 * (tower.pipelineParallel - pipelineStage - 1) + (virtualStages - 1) * tower.pipelineParallel + 1;
+    return Math.min(begun / virtualStages, microBatches);
+  }
+  const behind = layout.distTrain && tower === layout.vision ? layout.language.pipelineParallel : 0;
+  return Math.min(tower.pipelineParallel + behind - pipelineStage, microBatches);
 }
 
 function languageBytes(question: MemoryQuestion, { rank, language: share }: RankPlan): number {
   if (share === undefined) return 0;
-  const { dimensions, layout, microBatchSize, recomputeLanguage } = question;
+  const { dimensions, layout, microBatchSize, recomputed, sequenceParallel } = question;
   const { language } = dimensions;
   const { tensorParallel, contextParallel } = layout.language;
   const tokens = (question.tokens * microBatchSize) / contextParallel;
-  const layers = share.layers[1] - share.layers[0];
+  const layers = heldLayers(share);
   const { hiddenSize: h, ffnHiddenSize: f } = language;
   // Norms in and out; queries, keys and values as computed and as rotated; what attention gives; gate, up, silu and product.
   const split = 2 * attentionWidth(language) + h + 4 * f;
-  const layer = BF16 * tokens * (4 * h + split / tensorParallel);
-  if (!recomputeLanguage) return inFlight(question, rank) * layers * layer;
+  // What every tensor rank keeps whole is split too with sequence parallelism.
+  const whole = (4 * h) / (sequenceParallel ? tensorParallel : 1);
+  const layer = BF16 * tokens * (whole + split / tensorParallel);
+  if (!recomputed.includes('language')) return inFlight(question, rank) * layers * layer;
   return inFlight(question, rank) * layers * BF16 * tokens * h + layer;
 }
 
 function visionBytes(question: MemoryQuestion, { rank, vision: share }: RankPlan): number {
   if (share === undefined) return 0;
-  const { dimensions, layout, microBatchSize, freeze, tiles } = question;
+  const { dimensions, layout, microBatchSize, freeze, tiles, recomputed } = question;
   const { hiddenSize: h, ffnHiddenSize: f, imageSize, patchSize } = dimensions.vision;
   const { tensorParallel, contextParallel } = layout.vision;
   const tokens = (tiles * microBatchSize * ((imageSize / patchSize) ** 2 + 1)) / contextParallel;
   const layer = BF16 * tokens * (4 * h + (7 * h + 2 * f) / tensorParallel);
   // A frozen tower keeps nothing for a backward pass: one layer at a time.
-  return freeze.includes('vision') ? layer : inFlight(question, rank) * (share.layers[1] - share.layers[0]) * layer;
+  if (freeze.includes('vision')) return layer;
+  const kept = inFlight(question, rank) * heldLayers(share);
+  return recomputed.includes('vision') ? kept * BF16 * tokens * h + layer : kept * layer;
+}
+
+function heldLayers({ layers }: RankShare): number {
+  return sum(layers.map(([first, end]) => end - first));
 }
 
 function lossBytes({ dimensions, layout, ...question }: MemoryQuestion, { language: share }: RankPlan): number {
-  if (share?.layers[1] !== dimensions.language.layers) return 0;
+  if (share?.layers.some(([first, end]) => end > first && end === dimensions.language.layers) !== true) return 0;
   const { tensorParallel, contextParallel } = layout.language;
   const tokens = (question.tokens * question.microBatchSize) / contextParallel;
   return (LOSS_BYTES_PER_LOGIT * tokens * dimensions.language.vocabularySize) / tensorParallel;

@@ -1,7 +1,7 @@
 /** How many parameters each rank holds, part by part, from the model's sizes and the layout. */
 import { holdsProjector } from '../../plan/rank-table.js';
-import type { Layout } from '../../plan/layout.js';
-import type { RankPlan, RankShare } from '../../plan/plan.js';
+import { sum, type Layout } from '../../plan/layout.js';
+import type { LayerRange, RankPlan, RankShare } from '../../plan/plan.js';
 import type { Dimensions } from '../../spec/model.js';
 
 export type Part = 'vision' | 'projector' | 'language';
@@ -10,24 +10,27 @@ export type PartCounts = Readonly<Record<Part, number>>;
 export function rankParameters(layout: Layout, dimensions: Dimensions, rank: RankPlan): PartCounts {
   const { vision, language } = rank;
   return {
-    vision: vision === undefined ? 0 : visionParameters(dimensions, vision, layout.vision.tensorParallel),
+    vision: ofRanges(vision, (range) => visionParameters(dimensions, range, layout.vision.tensorParallel)),
     projector: holdsProjector(layout, rank.rank) ? projectorParameters(dimensions) : 0,
-    language: language === undefined ? 0 : languageParameters(dimensions, language, layout.language.tensorParallel),
+    language: ofRanges(language, (range) => languageParameters(dimensions, range, layout.language.tensorParallel)),
   };
 }
 
 /** The whole model, each tensor counted once. */
 export function modelParameters(dimensions: Dimensions): PartCounts {
   return {
-    vision: visionParameters(dimensions, { layers: [0, dimensions.vision.layers] }, 1),
+    vision: visionParameters(dimensions, [0, dimensions.vision.layers], 1),
     projector: projectorParameters(dimensions),
-    language: languageParameters(dimensions, { layers: [0, dimensions.language.layers] }, 1),
+    language: languageParameters(dimensions, [0, dimensions.language.layers], 1),
   };
 }
 
-type Held = Pick<RankShare, 'layers'>;
+/** A range without layers holds nothing: neither embeddings nor heads. */
+function ofRanges(share: RankShare | undefined, count: (range: LayerRange) => number): number {
+  return sum((share?.layers ?? []).map(([first, end]) => (end > first ? count([first, end]) : 0)));
+}
 
-function visionParameters({ vision }: Dimensions, { layers: [first, end] }: Held, tensorParallel: number): number {
+function visionParameters({ vision }: Dimensions, [first, end]: LayerRange, tensorParallel: number): number {
   const patches = (vision.imageSize / vision.patchSize) ** 2;
   const embeddings = vision.hiddenSize * (1 + (patches + 1) + 3 * vision.patchSize ** 2 + 1);
   return (first === 0 ? embeddings : 0) + (end - first) * visionLayer(vision, tensorParallel);
@@ -48,7 +51,7 @@ function projectorParameters({ vision, language, downsampleRatio }: Dimensions):
   return 2 * input + (input + 1) * output + (output + 1) * output;
 }
 
-function languageParameters({ language }: Dimensions, { layers: [first, end] }: Held, tensorParallel: number): number {
+function languageParameters({ language }: Dimensions, [first, end]: LayerRange, tensorParallel: number): number {
   const embedding = (language.vocabularySize * language.hiddenSize) / tensorParallel;
   const isLast = end === language.layers;
   // A tied output layer is the embedding itself on one stage, and a copy of it on the last of several.

@@ -74,7 +74,7 @@ function candidates(job: Job, hosts: number): readonly LayoutSpec[] {
   const { language, vision } = job.model.dimensions;
   const worldSize = hosts * npusPerHost;
   const cost = costs(job);
-  const base = { hosts, npusPerHost, contextParallel: 1 };
+  const base = { hosts, npusPerHost, contextParallel: 1, sequenceParallel: false };
   // Tensor ranks talk in every layer, so they stay inside one host.
   return divisors(npusPerHost).flatMap((tensorParallel) =>
     divisors(worldSize / tensorParallel).flatMap((dataParallel): LayoutSpec[] => {
@@ -116,6 +116,7 @@ function judge(job: Job, layoutSpec: LayoutSpec, room: number): Suggestion | und
     freeze: model.freeze,
     globalBatchSize: training.globalBatchSize,
     microBatchSize: training.microBatchSize,
+    sequenceLength: training.sequenceLength,
   });
   if (refusals.length > 0 || job.profile.refusals({ ...job, layout }).length > 0) return undefined;
   const peakBytes = mostMemory(memoryQuestion({ ...job, layout }));

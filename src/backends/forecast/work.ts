@@ -12,14 +12,14 @@ export interface Costs {
 
 /** Operations for one micro-batch of the longest row: forward once, backward twice, and forward again where it is recomputed. */
 export function costs(job: Job): Costs {
-  const { tokens, tiles, dimensions, freeze, recomputeLanguage } = memoryQuestion(job);
+  const { tokens, tiles, dimensions, freeze, recomputed } = memoryQuestion(job);
   const { vision, language } = dimensions;
   const patches = (vision.imageSize / vision.patchSize) ** 2 + 1;
   const seen = tiles * vision.layers * (2 * visionLayer(vision, 1) * patches + 4 * patches ** 2 * vision.hiddenSize);
   const read = 2 * languageLayer(language, 1) * tokens + 2 * tokens ** 2 * language.hiddenSize;
   return {
-    vision: seen * (freeze.includes('vision') ? 1 : 3),
-    layer: read * (recomputeLanguage ? 4 : 3),
+    vision: seen * (freeze.includes('vision') ? 1 : recomputed.includes('vision') ? 4 : 3),
+    layer: read * (recomputed.includes('language') ? 4 : 3),
     head: 6 * language.vocabularySize * language.hiddenSize * tokens,
   };
 }

@@ -1,5 +1,6 @@
 /** The command that trains: torchrun with static ranks, Megatron's arguments, and a resume that is exact. */
 import type { Argument, CommandPlan } from '../../plan/plan.js';
+import { featuresOf, hasDistributedOptimizer } from '../../spec/runtime.js';
 import type { Job } from './job.js';
 
 export function trainCommand(job: Job): CommandPlan {
@@ -42,10 +43,11 @@ function modelArguments({ spec, model, layout }: Job): readonly Argument[] {
   const { tensorParallel, contextParallel } = layout.distTrain
     ? { tensorParallel: 1, contextParallel: 1 }
     : layout.language;
-  const stages = layout.distTrain ? 1 : layout.language.layersPerStage.length;
+  const stages = layout.distTrain ? 1 : layout.language.pipelineParallel;
   return [
     ...flag('--tensor-model-parallel-size', tensorParallel),
     ...flag('--pipeline-model-parallel-size', stages),
+    ...(layout.virtualStages > 1 ? flag('--virtual-pipeline-model-parallel-size', layout.virtualStages) : []),
     ...flag('--context-parallel-size', contextParallel),
     ...flag('--micro-batch-size', spec.training.microBatchSize),
     ...flag('--global-batch-size', spec.training.globalBatchSize),
@@ -60,11 +62,13 @@ function modelArguments({ spec, model, layout }: Job): readonly Argument[] {
     '--variable-seq-lengths',
     ...(layout.distTrain ? ['--dist-train'] : []),
     ...(Math.max(layout.vision.tensorParallel, layout.language.tensorParallel) > 1 ? ['--unaligned-linear'] : []),
+    ...(spec.layout.sequenceParallel ? ['--sequence-parallel'] : []),
     ...(contextParallel > 1 ? flag('--context-parallel-algo', 'megatron_cp_algo') : []),
   ];
 }
 
-function optimizerArguments({ spec: { training } }: Job): readonly Argument[] {
+function optimizerArguments({ spec: { training, runtime } }: Job): readonly Argument[] {
+  const features = featuresOf(runtime);
   return [
     ...flag('--lr', training.learningRate),
     ...flag('--min-lr', training.minimumLearningRate),
@@ -77,9 +81,22 @@ function optimizerArguments({ spec: { training } }: Job): readonly Argument[] {
     ...flag('--adam-beta2', training.adamBeta2),
     ...flag('--seed', training.seed),
     '--no-gradient-accumulation-fusion',
-    '--use-distributed-optimizer',
+    ...(hasDistributedOptimizer(runtime) ? ['--use-distributed-optimizer'] : []),
+    ...(features.overlapGradientReduce === true ? ['--overlap-grad-reduce'] : []),
+    ...(features.overlapParameterGather === true ? ['--overlap-param-gather'] : []),
+    ...(features.lossPer === 'sample' ? ['--calculate-per-sample-loss'] : []),
+    ...(features.lossPer === 'token' ? ['--calculate-per-token-loss'] : []),
+    ...(features.encoderBalance === true ? ['--encoder-dp-balance'] : []),
+    ...(features.deterministic === true ? ['--use-deter-comp'] : []),
+    ...FUSED.filter(([name]) => features.fusedOperators?.includes(name)).map(([, name]) => name),
   ];
 }
+
+const FUSED = [
+  ['rmsnorm', '--use-fused-rmsnorm'],
+  ['swiglu', '--use-fused-swiglu'],
+  ['rotary', '--use-fused-rotary-pos-emb'],
+] as const;
 
 function dataArguments({ profile }: Job): readonly Argument[] {
   return [

@@ -1,5 +1,5 @@
 /** Weights from the publisher's layout to the trainer's and back: mm-convert, and for Dist-train one more split by tower. */
-import type { TowerLayout } from '../../plan/layout.js';
+import { layerRows, type TowerLayout } from '../../plan/layout.js';
 import type { Argument, CommandPlan, HoleName } from '../../plan/plan.js';
 import type { Job } from './job.js';
 
@@ -11,8 +11,9 @@ const at = (hole: HoleName, then?: string): Argument => (then === undefined ? { 
 /** hf -> mm in the layout of training; for Dist-train hf -> mm on one stage -> one folder per tower and stage. */
 export function convertCommands(job: Job): readonly CommandPlan[] {
   const { vision, language } = job.layout;
+  if (job.spec.training.initFrom !== undefined) return [startFrom(job)];
   if (!job.layout.distTrain)
-    return [hfToMm(job, at('work', FOLDERS.converted), [vision.layersPerStage], [language.layersPerStage])];
+    return [hfToMm(job, at('work', FOLDERS.converted), layerRows(vision), layerRows(language))];
   return [
     hfToMm(job, at('work', FOLDERS.whole), [oneStage(vision)], [oneStage(language)]),
     distTrainConvert(
@@ -24,10 +25,37 @@ export function convertCommands(job: Job): readonly CommandPlan[] {
   ];
 }
 
-/** The way back. mm_to_hf takes one-dimensional lists where hf_to_mm takes two-dimensional ones. */
+/** The weights of a save folder in any layout, cut for this one: upstream's own resplit does nothing for InternVL, and says so to nobody. */
+function startFrom({ layout, profile }: Job): CommandPlan {
+  const { vision, language } = layout;
+  return {
+    program: 'python',
+    args: [
+      ...['-m', 'anneal_trainer.start_from', '--load-dir', at('start'), '--save-dir', at('work', FOLDERS.converted)],
+      ...['--hf-dir', at('baseModel')],
+      ...['--target-vit-pp-layers', JSON.stringify(layerRows(vision))],
+      ...['--target-gpt-pp-layers', JSON.stringify(layerRows(language))],
+      ...['--target-vit-tp-size', String(vision.tensorParallel)],
+      ...['--target-gpt-tp-size', String(language.tensorParallel)],
+      ...(layout.distTrain ? ['--dist-train'] : []),
+    ],
+    env: profile.toolEnvironment,
+    cwd: at('work'),
+  };
+}
+
+/**
+ * The way back, in one-dimensional lists where hf_to_mm takes two-dimensional ones. MindSpeed MM's own converter permutes the rows
+ * of the vision tower's QKV when tensors are split, and cannot read virtual stages at all, both without a word; ours is exact.
+ */
 export function publishCommands(job: Job): readonly CommandPlan[] {
   const { vision, language } = job.layout;
-  if (!job.layout.distTrain) return [mmToHf(job, at('trained'), vision.layersPerStage, language.layersPerStage)];
+  if (!job.layout.distTrain) {
+    const isBeyondUpstream = language.tensorParallel > 1 || job.layout.virtualStages > 1;
+    const lists = [layerRows(vision), layerRows(language)].map((rows) => (rows.length === 1 ? rows[0] : rows));
+    const command = mmToHf(job, at('trained'), lists[0], lists[1]);
+    return [isBeyondUpstream ? withOurConverter(command) : command];
+  }
   return [
     distTrainConvert(
       job,
@@ -46,7 +74,7 @@ function hfToMm(job: Job, target: Argument, vision: readonly Layers[], language:
   return mmConvert(job, 'hf_to_mm', ['--cfg.mm_dir', target, ...split(job, vision, language)]);
 }
 
-function mmToHf(job: Job, source: Argument, vision: Layers, language: Layers): CommandPlan {
+function mmToHf(job: Job, source: Argument, vision: unknown, language: unknown): CommandPlan {
   return mmConvert(job, 'mm_to_hf', [
     '--cfg.save_hf_dir',
     at('work', FOLDERS.published),
@@ -80,6 +108,11 @@ function mmConvert({ spec, profile }: Job, direction: 'hf_to_mm' | 'mm_to_hf', a
     cwd: at('work'),
     ...(answer === undefined ? {} : { stdin: answer }),
   };
+}
+
+/** The same command line, which runs no code of the model and so asks nothing. */
+function withOurConverter({ args, env, cwd }: CommandPlan): CommandPlan {
+  return { program: 'python', args: ['-m', 'anneal_trainer.mm_convert', ...args], env, cwd };
 }
 
 /** MindSpeed's own Dist-train converter fails on every model with a QKV bias, so this step is ours on both runtimes. */

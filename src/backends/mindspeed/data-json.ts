@@ -1,5 +1,6 @@
 /** data.json, as the trainer reads it: where the prepared rows lie, and how an image becomes pixels. */
 import type { JsonWithHoles } from '../../plan/plan.js';
+import { featuresOf } from '../../spec/runtime.js';
 import type { Job, JsonObject } from './job.js';
 
 /** ImageNet's mean and deviation per colour, as InternViT was trained with. */
@@ -50,10 +51,18 @@ export function dataJson(job: Job): JsonObject {
       shuffle: true,
       drop_last: true,
       pin_memory: true,
-      sampler_type: 'BaseRandomBatchSampler',
+      ...sampler(job),
       collate_param: { model_name: 'internvl', pad_id: language.paddingTokenId },
     },
   };
+}
+
+/** Buckets of rows whose images are cut alike, or, in each batch, rows sorted by the number of their tiles. */
+function sampler({ spec }: Job): JsonObject {
+  const { dataBuckets } = featuresOf(spec.runtime);
+  if (dataBuckets === undefined) return { sampler_type: 'BaseRandomBatchSampler' };
+  const mode = { speed: 'data_bucketing_img', accuracy: 'data_reordering_img' }[dataBuckets];
+  return { sampler_type: 'BucketBatchSampler', priority_mode: mode };
 }
 
 function imagePipeline(size: number): JsonWithHoles {
@@ -66,6 +75,6 @@ function imagePipeline(size: number): JsonWithHoles {
 }
 
 /** Into how many tiles a large image is cut at most. */
-export function tilesPerImage({ model, profile }: Job): number {
-  return model.extras.tilesPerImage ?? profile.tilesPerImage;
+export function tilesPerImage({ spec, model, profile }: Job): number {
+  return spec.data.maximumTiles ?? model.extras.tilesPerImage ?? profile.tilesPerImage;
 }

@@ -1,6 +1,9 @@
 /** model.json, as the trainer reads it: MindSpeed MM's own file with what the spec and the layout decide. */
-import type { TowerLayout } from '../../plan/layout.js';
+import { layerRows, type TowerLayout } from '../../plan/layout.js';
+import type { JsonWithHoles } from '../../plan/plan.js';
+import { featuresOf } from '../../spec/runtime.js';
 import type { Job, JsonObject } from './job.js';
+import { recomputeKeys } from './recompute.js';
 
 /** `--mm-model`. Its sizes override those of the command line. */
 export function modelJson(job: Job): JsonObject {
@@ -38,26 +41,33 @@ function distConfig({ layout }: Job): JsonObject {
   };
 }
 
+/** One list without virtual stages, one list for each of them with. */
+function pipelineLayers(tower: TowerLayout): JsonWithHoles {
+  const rows = layerRows(tower);
+  return rows.length === 1 ? (rows[0] ?? []) : rows;
+}
+
 function subModel(name: string, index: number, tower: TowerLayout): JsonObject {
   return {
     name,
     model_index: index,
     world_size: tower.ranks,
     tensor_model_parallel_size: tower.tensorParallel,
-    pipeline_model_parallel_size: tower.layersPerStage.length,
+    pipeline_model_parallel_size: tower.pipelineParallel,
     context_parallel_size: tower.contextParallel,
     forward_only: false,
   };
 }
 
-function textDecoder({ spec, model, layout, profile }: Job): JsonObject {
+function textDecoder(job: Job): JsonObject {
+  const { spec, model, layout, profile } = job;
   const { language } = model.dimensions;
   // Only the model class of pretrain_vlm.py has dynamic scaling; Dist-train runs the other one.
   const factor = layout.distTrain ? null : model.extras.ropeScalingFactor;
   return {
     model_id: 'internllm',
     num_layers: language.layers,
-    pipeline_num_layers: layout.language.layersPerStage,
+    pipeline_num_layers: pipelineLayers(layout.language),
     hidden_size: language.hiddenSize,
     ffn_hidden_size: language.ffnHiddenSize,
     num_attention_heads: language.attentionHeads,
@@ -73,7 +83,7 @@ function textDecoder({ spec, model, layout, profile }: Job): JsonObject {
     normalization: 'RMSNorm',
     activation_func: 'silu',
     attention_softmax_in_fp32: true,
-    use_fused_rotary_pos_emb: false,
+    use_fused_rotary_pos_emb: featuresOf(spec.runtime).fusedOperators?.includes('rotary') ?? false,
     params_dtype: profile.precision,
     bf16: profile.precision === 'bf16',
     fp16_lm_cross_entropy: false,
@@ -88,22 +98,17 @@ function textDecoder({ spec, model, layout, profile }: Job): JsonObject {
     ...(language.tieWordEmbeddings ? { untie_embeddings_and_output_weights: false } : {}),
     ...(spec.model.freeze.includes('language') ? { freeze: true } : {}),
     ...model.extras.languageKeys,
-    ...(model.extras.recomputeLanguage
-      ? {
-          recompute_granularity: 'full',
-          recompute_method: 'uniform',
-          recompute_num_layers: 1,
-        }
-      : {}),
+    ...recomputeKeys(job, 'language'),
   };
 }
 
-function visionEncoder({ spec, model, layout, profile }: Job): JsonObject {
+function visionEncoder(job: Job): JsonObject {
+  const { spec, model, layout, profile } = job;
   const { vision, downsampleRatio } = model.dimensions;
   return {
     model_id: 'InternViT',
     num_layers: vision.layers,
-    pipeline_num_layers: layout.vision.layersPerStage,
+    pipeline_num_layers: pipelineLayers(layout.vision),
     hidden_size: vision.hiddenSize,
     ffn_hidden_size: vision.ffnHiddenSize,
     num_attention_heads: vision.attentionHeads,
@@ -132,6 +137,7 @@ function visionEncoder({ spec, model, layout, profile }: Job): JsonObject {
     select_layer: -1,
     ps_version: 'v2',
     ...model.extras.visionKeys,
+    ...recomputeKeys(job, 'vision'),
     // Said aloud: left out, MindSpeed MM freezes the vision tower.
     freeze: spec.model.freeze.includes('vision'),
   };

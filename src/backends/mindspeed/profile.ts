@@ -1,8 +1,8 @@
 /** Ascend: what the published finetune_internvl3_8B.sh sets, and what MindSpeed MM 2.2.0 cannot do. */
-import { tensorPath } from '../../plan/layout-rules.js';
 import type { Refusal } from '../../spec/refusal.js';
 import { runsInternvlScript } from './arguments.js';
 import { TIMEOUT_FLAGS, TRAINING_ENVIRONMENT } from './environment.js';
+import { checkFeatures } from './feature-rules.js';
 import type { Job, RuntimeProfile } from './job.js';
 
 export const ascendProfile: RuntimeProfile = {
@@ -21,7 +21,7 @@ export const ascendProfile: RuntimeProfile = {
   refusals,
 };
 
-function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
+function refusals({ spec, model, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
   const found: Refusal[] = [];
   if (!spec.model.trustRemoteCode)
     found.push({
@@ -37,21 +37,6 @@ function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
       rule: 'must not hold "language": MindSpeed MM 2.2.0 has no switch for it and would train the language tower',
       remedy: 'Take "language" out.',
     });
-  const why = layout.distTrain ? 'with distTrain' : `with ${spec.model.family}`;
-  const instead = layout.distTrain ? ', or leave out layout.distTrain' : '';
-  if (runsInternvlScript({ spec, layout }) && spec.model.freeze.includes('projector'))
-    found.push({
-      path: 'model.freeze',
-      value: spec.model.freeze,
-      rule: `must not hold "projector" ${why}: pretrain_internvl.py reads only the freeze of the vision tower`,
-      remedy: `Take "projector" out${instead}.`,
-    });
-  if (runsInternvlScript({ spec, layout }) && layout.language.tensorParallel > 1)
-    found.push({
-      path: tensorPath(layout, 'language'),
-      value: layout.language.tensorParallel,
-      rule: `must be 1 ${why}: pretrain_internvl.py takes the loss over the whole vocabulary, of which each tensor rank has only its part`,
-      remedy: `Set it to 1 and use more pipeline stages${instead}.`,
-    });
-  return found;
+  const tilesPerImage = spec.data.maximumTiles ?? model.extras.tilesPerImage ?? ascendProfile.tilesPerImage;
+  return [...found, ...checkFeatures({ spec, model, layout, tilesPerImage })];
 }

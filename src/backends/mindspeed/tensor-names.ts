@@ -3,7 +3,7 @@
  * converter ends with exit code 0 also when a shard was missing, so its result is counted, not believed.
  * Source: converters/internvl.py of MindSpeed MM 2.2.0.
  */
-import type { RankPlan, RankShare } from '../../plan/plan.js';
+import type { LayerRange, RankPlan, RankShare } from '../../plan/plan.js';
 
 /** One publisher's tensor in the trainer's words. `layer` counts in the whole tower. */
 interface Mapped {
@@ -13,7 +13,10 @@ interface Mapped {
   readonly name: string;
 }
 
-/** Names per rank folder (`mp_vit_rank_00`, ...), sorted. Throws for a tensor that the layout has no place for. */
+/**
+ * Names per rank folder (`mp_vit_rank_00`, ...), sorted; with virtual stages each behind its chunk (`model1/...`), since layers are
+ * numbered from 0 in every one. Throws for a tensor that the layout has no place for.
+ */
 export function expectedTensors(
   publisherNames: readonly string[],
   ranks: readonly RankPlan[],
@@ -22,19 +25,25 @@ export function expectedTensors(
   const mapped = publisherNames.map(mapName);
   const isTied = !mapped.some(({ name }) => name === 'text_decoder.output_layer.weight');
   const folders = new Map<string, Set<string>>();
-  for (const rank of ranks) {
-    for (const tower of ['vision', 'language'] as const) {
-      const share = rank[tower];
-      if (share === undefined) continue;
-      const stages = stagesOf(ranks, tower);
-      const folder = folderOf(share, stages.length, distTrain ? tower : undefined);
+  for (const tower of ['vision', 'language'] as const) {
+    const own = mapped.filter((tensor) => tensor.tower === tower);
+    const shares = sharesOf(ranks, [tower]);
+    const total = Math.max(...shares.flatMap(({ layers }) => layers.map(([, end]) => end)));
+    // Without Dist-train a folder holds both towers, so it is numbered also where this one has no layer.
+    const all = distTrain ? shares : sharesOf(ranks, ['vision', 'language']);
+    const pipelineRanks = 1 + Math.max(...all.map(({ pipelineStage }) => pipelineStage));
+    for (const share of shares) {
+      const folder = folderOf(share, pipelineRanks, distTrain ? tower : undefined);
       const names = folders.get(folder) ?? new Set<string>();
       folders.set(folder, names);
-      for (const tensor of mapped)
-        if (tensor.tower === tower && isOn(tensor, share, stages)) names.add(localName(tensor, share));
-      // A tied head is the embedding; the last of several stages has no embedding, so it holds a copy.
-      if (tower === 'language' && isTied && stages.length > 1 && share.pipelineStage === lastWithLayers(stages))
-        names.add('text_decoder.output_layer.weight');
+      share.layers.forEach((layers, chunk) => {
+        if (layers[0] === layers[1]) return;
+        const prefix = share.layers.length > 1 ? `model${String(chunk)}/` : '';
+        for (const tensor of own) if (isOn(tensor, layers, total)) names.add(`${prefix}${localName(tensor, layers)}`);
+        // A tied head is the embedding; the last of several stages has no embedding, so it holds a copy.
+        if (tower === 'language' && isTied && pipelineRanks > 1 && layers[1] === total)
+          names.add(`${prefix}text_decoder.output_layer.weight`);
+      });
     }
   }
   return new Map([...folders].map(([folder, names]) => [folder, [...names].sort()]));
@@ -104,45 +113,27 @@ function mapName(name: string): Mapped {
   }
 }
 
-/** A tower's stages by their layer ranges, first stage first. */
-function stagesOf(ranks: readonly RankPlan[], tower: 'vision' | 'language'): readonly (readonly [number, number])[] {
-  const stages: (readonly [number, number])[] = [];
-  for (const rank of ranks) {
-    const share = rank[tower];
-    if (share !== undefined) stages[share.pipelineStage] = share.layers;
-  }
-  return stages;
+function sharesOf(ranks: readonly RankPlan[], towers: readonly ('vision' | 'language')[]): readonly RankShare[] {
+  return ranks.flatMap((rank) => towers.map((tower) => rank[tower])).filter((share) => share !== undefined);
 }
 
 /** Embeddings lie on the first stage that has layers, heads (projector, output) on the last; both skip empty stages. */
-function isOn(
-  { part, layer }: Mapped,
-  { pipelineStage, layers }: RankShare,
-  stages: readonly (readonly [number, number])[],
-): boolean {
+function isOn({ part, layer }: Mapped, [first, end]: LayerRange, total: number): boolean {
   switch (part) {
     case 'embedding':
-      return pipelineStage === stages.findIndex(hasLayers);
+      return first === 0;
     case 'head':
-      return pipelineStage === lastWithLayers(stages);
+      return end === total;
     case 'layer':
-      return layer >= layers[0] && layer < layers[1];
+      return layer >= first && layer < end;
   }
 }
 
-function lastWithLayers(stages: readonly (readonly [number, number])[]): number {
-  return stages.findLastIndex(hasLayers);
-}
-
-function hasLayers([first, end]: readonly [number, number]): boolean {
-  return end > first;
-}
-
 /** Layers are numbered from 0 in every stage. */
-function localName({ tower, part, layer, name }: Mapped, { layers }: RankShare): string {
+function localName({ tower, part, layer, name }: Mapped, [first]: LayerRange): string {
   if (part !== 'layer') return name;
   const prefix = tower === 'vision' ? 'image_encoder.encoder.encoder.layers' : 'text_decoder.decoder.layers';
-  return `${prefix}.${String(layer - layers[0])}.${name}`;
+  return `${prefix}.${String(layer - first)}.${name}`;
 }
 
 function folderOf(

@@ -76,6 +76,9 @@ function specText(content: Readonly<Record<string, unknown>>, script: string): s
     ['model', 'freeze'],
     ['layout', 'visionLayersPerStage'],
     ['layout', 'languageLayersPerStage'],
+    ['layout', 'virtualPipeline', 'visionLayersPerStage'],
+    ['layout', 'virtualPipeline', 'languageLayersPerStage'],
+    ['runtime', 'fusedOperators'],
     ...['vision', 'language'].map((tower) => ['layout', 'distTrain', tower, 'layersPerStage']),
   ]) {
     const node = document.getIn(path);

@@ -5,6 +5,7 @@ import { jobOf } from '../../backends/job-of.js';
 import { CommandError, EXIT_CODES } from '../exit-codes.js';
 import { readGiven } from '../given.js';
 import { note, print, printJson } from '../output.js';
+import { showLayers } from '../../plan/rank-table.js';
 import { textTable } from '../../report/table.js';
 import { type Reuse, whatIsReused } from '../reuse.js';
 import { showForecast } from '../show-forecast.js';
@@ -73,7 +74,7 @@ function showRanks({ gang }: Plan): string {
   const share = (part: (typeof gang.ranks)[number]['vision']): string =>
     part === undefined
       ? '-'
-      : `layers ${String(part.layers[0])}-${String(part.layers[1] - 1)}, tp ${String(part.tensorRank)}, pp ${String(part.pipelineStage)}, dp ${String(part.dataRank)}`;
+      : `layers ${showLayers(part.layers)}, tp ${String(part.tensorRank)}, pp ${String(part.pipelineStage)}, dp ${String(part.dataRank)}`;
   const rows = gang.ranks.map(({ rank, nodeRank, localRank, vision, language }) => [
     String(rank),
     String(nodeRank),

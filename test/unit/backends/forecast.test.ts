@@ -38,7 +38,11 @@ describe('the rank table', () => {
       contextRank: 0,
       dataRank: 0,
       pipelineStage: 0,
-      modules: [{ module: 'vision', layers: [0, 24] }, { module: 'projector' }, { module: 'language', layers: [0, 6] }],
+      modules: [
+        { module: 'vision', layers: [[0, 24]] },
+        { module: 'projector' },
+        { module: 'language', layers: [[0, 6]] },
+      ],
       tensorGroup: [0],
       contextGroup: [0],
       dataGroup: [0, 1],
@@ -46,7 +50,7 @@ describe('the rank table', () => {
       nextStage: 2,
     });
     expect(ranks[5]).toMatchObject({
-      modules: [{ module: 'language', layers: [14, 22] }],
+      modules: [{ module: 'language', layers: [[14, 22]] }],
       dataGroup: [4, 5],
       previousStage: 3,
       nextStage: 7,
@@ -73,7 +77,7 @@ describe('the rank table', () => {
       dataGroup: [4, 5],
       previousStage: 3,
       nextStage: 7,
-      modules: [{ module: 'language', layers: [10, 19] }],
+      modules: [{ module: 'language', layers: [[10, 19]] }],
     });
   });
 });

@@ -132,7 +132,7 @@ describe('the published script', () => {
     ['| tee ', 'dropped', /anneal logs/],
     ['if [ "$TOKENS" ]', 'not understood', /block/],
     ['STEP_TIME=', 'not understood', /not run/],
-    ['dataset_param.max_dynamic_patch: 6', 'not carried', /writes 12/],
+    ['dataset_param.max_dynamic_patch', 'carried', /maximumTiles: 6/],
     ['evaluation.heldOutFraction', 'added', /all rows/],
   ])('%s is %s with its reason', (what, verdict, reason) => {
     const [entry] = noted(imported, what);
@@ -159,6 +159,7 @@ describe('the published script', () => {
     expect(imported.document['data']).toEqual({
       source: { uri: 'file:///data/internvl/playground' },
       meta: 'anneal-import.json',
+      maximumTiles: 6,
     });
   });
 
@@ -252,6 +253,60 @@ describe('other scripts', () => {
   });
 });
 
+describe('what a script may ask of MindSpeed MM beyond the published one', () => {
+  const imported = accepted(
+    request({
+      'finetune_internvl3_8B.sh': [
+        [
+          '--swiglu',
+          '--swiglu --virtual-pipeline-model-parallel-size 2 --use-fused-rmsnorm --use-fused-swiglu --overlap-grad-reduce --calculate-per-token-loss --use-deter-comp',
+        ],
+        ['--use-distributed-optimizer', '--use-flash-attn'],
+      ],
+      'model_8B.json': [
+        ['[6, 8, 8, 6]', '[[1, 3, 4, 4], [4, 4, 4, 4]]'],
+        ['[24, 0, 0, 0]', '[[24, 0, 0, 0], [0, 0, 0, 0]]'],
+        [
+          '"num_query_groups"',
+          '"recompute_granularity": "full", "recompute_method": "block", "recompute_num_layers": 2, "num_query_groups"',
+        ],
+      ],
+      'data_8B.json': [['BaseRandomBatchSampler"', 'BucketBatchSampler", "priority_mode": "data_reordering_img"']],
+    }),
+  );
+
+  test('becomes fields of the spec', () => {
+    expect(imported.document['runtime']).toEqual({
+      kind: 'ascend',
+      mindspeedRelease: '2.2.0',
+      dataBuckets: 'accuracy',
+      deterministic: true,
+      distributedOptimizer: false,
+      fusedOperators: ['rmsnorm', 'swiglu'],
+      lossPer: 'token',
+      overlapGradientReduce: true,
+      recompute: { language: { method: 'block', layers: 2 } },
+    });
+    expect(imported.document['layout']).toMatchObject({
+      virtualPipeline: {
+        visionLayersPerStage: [
+          [24, 0, 0, 0],
+          [0, 0, 0, 0],
+        ],
+        languageLayersPerStage: [
+          [1, 3, 4, 4],
+          [4, 4, 4, 4],
+        ],
+      },
+    });
+  });
+
+  test('and the plan passes the same, so nothing is left that could not be carried', () => {
+    expect(imported.entries.filter(({ verdict }) => verdict === 'not carried')).toEqual([]);
+    expect(noted(imported, '--virtual-pipeline-model-parallel-size 2')[0]?.verdict).toBe('same');
+  });
+});
+
 describe('refusals name flag, line and remedy', () => {
   test.each<[string, ImportRequest, string]>([
     [
@@ -290,9 +345,21 @@ describe('refusals name flag, line and remedy', () => {
       `--lora-r (line ${String(lineOf('--swiglu'))}) is "8": it must be left out: a spec cannot ask for LoRA yet`,
     ],
     [
-      'virtual stages',
+      'virtual stages in one tower alone',
       request({ 'model_8B.json': [['[6, 8, 8, 6]', '[[3, 4, 4, 3], [3, 4, 4, 3]]']] }),
-      'model_8B.json: text_decoder.pipeline_num_layers is [[3,4,4,3],[3,4,4,3]]: it must be one list',
+      'image_encoder.vision_encoder.pipeline_num_layers is [24,0,0,0]: it must be one list for each virtual stage, as it is in the other tower',
+    ],
+    [
+      'the flag of an older guide, which 2.2.0 raises on',
+      sh(['--swiglu', '--swiglu --num-layers-per-virtual-pipeline-stage 4']),
+      `--num-layers-per-virtual-pipeline-stage (line ${String(lineOf('--swiglu'))}) is "4": it must be left out: MindSpeed MM 2.2.0 itself raises on it as deprecated. Use --virtual-pipeline-model-parallel-size N`,
+    ],
+    [
+      'recomputing by halves',
+      request({
+        'model_8B.json': [['"num_query_groups"', '"recompute_granularity": "selective", "num_query_groups"']],
+      }),
+      'model_8B.json: text_decoder.recompute_granularity is "selective": it must be full',
     ],
     [
       'layers that do not add up',

@@ -37,7 +37,9 @@ const published: MemoryQuestion = {
   ),
   dimensions: internvl2,
   freeze: ['vision'],
-  recomputeLanguage: false,
+  recomputed: [],
+  sequenceParallel: false,
+  distributedOptimizer: true,
   microBatchSize: 1,
   globalBatchSize: 128,
   // Not published; seven tiles of 256 tokens and the rest text. The one number here that was fitted.
@@ -72,7 +74,7 @@ describe('what shapes the memory', () => {
 
   test('recomputing keeps one input a layer instead of a whole layer', () => {
     const kept = memoryOfRanks(published)[0]?.languageActivations ?? 0;
-    const recomputed = memoryOfRanks({ ...published, recomputeLanguage: true })[0]?.languageActivations ?? 0;
+    const recomputed = memoryOfRanks({ ...published, recomputed: ['language'] })[0]?.languageActivations ?? 0;
     expect(recomputed).toBeGreaterThan(0);
     expect(recomputed).toBeLessThan(kept / 10);
   });

@@ -128,8 +128,12 @@ describe('a spec is refused with path, value, rule and remedy', () => {
     ],
     [
       'when there is no adapter for the family',
-      { ...demoInput, model: { family: 'qwen2.5-vl', dimensions: tiny, source: demoInput.model.source } },
-      'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version has no adapter for another family yet. Use an InternVL model.',
+      {
+        ...demoInput,
+        model: { family: 'qwen2.5-vl', dimensions: tiny, source: demoInput.model.source },
+        layout: { hosts: 1, npusPerHost: 1 },
+      },
+      'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result. Use an InternVL model.',
     ],
     [
       'when heads do not divide',

@@ -1,9 +1,9 @@
 /** Which tensors each rank folder of a converted model must hold. */
 import { expect, test } from 'vitest';
 import { expectedTensors } from '../../../src/backends/mindspeed/tensor-names.js';
-import type { RankPlan, RankShare } from '../../../src/plan/plan.js';
+import type { LayerRange, RankPlan, RankShare } from '../../../src/plan/plan.js';
 
-const share = (pipelineStage: number, layers: readonly [number, number]): RankShare => ({
+const share = (pipelineStage: number, ...layers: readonly LayerRange[]): RankShare => ({
   tensorRank: 0,
   contextRank: 0,
   dataRank: 0,
@@ -59,13 +59,44 @@ test('Dist-train gives each tower its own folders, with layers numbered from 0 i
 });
 
 test('the projector lies on the last vision stage that has layers, embeddings on the first', () => {
+  const ranks = [rank(0, { vision: share(0, [0, 2]) }), rank(1, { language: share(1, [0, 3]) })];
+  const expected = expectedTensors(MODEL, ranks, false);
+  expect(expected.get('mp_rank_00_000')).toContain('image_encoder.projector.norm.weight');
+  expect(expected.get('mp_rank_00_001')).toContain('text_decoder.embedding.word_embeddings.weight');
+});
+
+test('all vision on the first of several stages, as published: its folder is numbered all the same', () => {
   const ranks = [
-    rank(0, { vision: share(0, [0, 2]), language: share(0, [0, 0]) }),
-    rank(1, { vision: share(1, [2, 2]), language: share(1, [0, 3]) }),
+    rank(0, { vision: share(0, [0, 2]), language: share(0, [0, 1]) }),
+    rank(1, { language: share(1, [1, 3]) }),
   ];
-  const [first, second] = [...expectedTensors(MODEL, ranks, false).values()];
-  expect(first).toContain('image_encoder.projector.norm.weight');
-  expect(second).toContain('text_decoder.embedding.word_embeddings.weight');
+  expect([...expectedTensors(MODEL, ranks, false).keys()]).toEqual(['mp_rank_00_000', 'mp_rank_00_001']);
+});
+
+test('with virtual stages each tensor stands behind its chunk, and what is between the towers on the stage that has it', () => {
+  // One row passes rank 0, rank 1, rank 0, rank 1: vision, vision and a language layer, then one language layer each.
+  const ranks = [
+    rank(0, { vision: share(0, [0, 1], [2, 2]), language: share(0, [0, 0], [1, 2]) }),
+    rank(1, { vision: share(1, [1, 2], [2, 2]), language: share(1, [0, 1], [2, 3]) }),
+  ];
+  expect(Object.fromEntries(expectedTensors(MODEL, ranks, false))).toEqual({
+    mp_rank_00_000: [
+      'model0/image_encoder.encoder.embeddings.class_embedding',
+      'model0/image_encoder.encoder.encoder.layers.0.ls1',
+      'model0/image_encoder.encoder.encoder.layers.0.self_attention.linear_qkv.weight',
+      'model1/text_decoder.decoder.layers.0.self_attention.linear_qkv.bias',
+    ],
+    mp_rank_00_001: [
+      'model0/image_encoder.encoder.encoder.layers.0.ls1',
+      'model0/image_encoder.encoder.encoder.layers.0.self_attention.linear_qkv.weight',
+      'model0/image_encoder.projector.norm.weight',
+      'model0/text_decoder.decoder.layers.0.self_attention.linear_qkv.bias',
+      'model0/text_decoder.embedding.word_embeddings.weight',
+      'model1/text_decoder.decoder.final_layernorm.weight',
+      'model1/text_decoder.decoder.layers.0.self_attention.linear_qkv.bias',
+      'model1/text_decoder.output_layer.weight',
+    ],
+  });
 });
 
 test('a tied head is a copy on the last of several stages, and nothing on a single one', () => {

@@ -37,7 +37,7 @@ test('the file that -o names is a spec that anneal plan accepts, and a second im
   const output = join(folder, 'run.yaml');
   expect(await importFile(SCRIPT, { ...HOSTS, output })).toBe(0);
   expect(await planFile(output)).toHaveProperty('plan');
-  expect(written.out).toContain('Could not be carried (1)');
+  expect(written.out).toContain('Could not be carried (0)');
   expect(written.out).toContain(`Next: anneal plan ${output}`);
   const text = readFileSync(output, 'utf8');
   expect(text).toMatch(/^# Made by "anneal import" from finetune_internvl3_8B\.sh\.\n/);

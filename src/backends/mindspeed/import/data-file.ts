@@ -30,7 +30,21 @@ export function carryData(
       "must be the folder of the publisher's model: its weights are converted and its tokenizer is read there",
       'Add it.',
     );
+  carryLoading(draft, data, file);
   return carryRows(draft, data, { file, cwd });
+}
+
+/** Tiles of an image, and rows in buckets. */
+function carryLoading(draft: Draft, data: unknown, file: string): void {
+  const tiles = 'dataset_param.max_dynamic_patch';
+  const most = valueAt(data, tiles.split('.'));
+  const isDynamic = valueAt(data, ['dataset_param', 'dynamic_image_size']) !== false;
+  if (most !== undefined) draft.carry(['data', 'maximumTiles'], isDynamic ? most : 1, { file, what: tiles });
+  if (valueAt(data, ['dataloader_param', 'sampler_type']) !== 'BucketBatchSampler') return;
+  const mode = valueAt(data, ['dataloader_param', 'priority_mode']) ?? 'data_bucketing_img';
+  // Any other mode is carried as it is, and refused as the field.
+  const word = mode === 'data_bucketing_img' ? 'speed' : mode === 'data_reordering_img' ? 'accuracy' : mode;
+  draft.carry(['runtime', 'dataBuckets'], word, { file, what: 'dataloader_param.sampler_type and priority_mode' });
 }
 
 interface Rows {

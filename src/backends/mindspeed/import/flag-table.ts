@@ -31,6 +31,28 @@ export const CARRIED_FLAGS: Readonly<Record<string, Carried>> = {
 };
 
 /** Without Dist-train only; with it, each tower has sizes of its own. */
+/** Switches of the runtime: given or not, with the value that a spec has for it. */
+export const CARRIED_SWITCHES: Readonly<
+  Record<string, { readonly path: readonly string[]; readonly value: string | true }>
+> = {
+  '--overlap-grad-reduce': { path: ['runtime', 'overlapGradientReduce'], value: true },
+  '--overlap-param-gather': { path: ['runtime', 'overlapParameterGather'], value: true },
+  '--encoder-dp-balance': { path: ['runtime', 'encoderBalance'], value: true },
+  '--use-deter-comp': { path: ['runtime', 'deterministic'], value: true },
+  '--calculate-per-sample-loss': { path: ['runtime', 'lossPer'], value: 'sample' },
+  '--calculate-per-token-loss': { path: ['runtime', 'lossPer'], value: 'token' },
+  '--sequence-parallel': { path: ['layout', 'sequenceParallel'], value: true },
+};
+
+/** Each is one word of `runtime.fusedOperators`. */
+export const FUSED_SWITCHES: Readonly<Record<string, string>> = {
+  '--use-fused-rmsnorm': 'rmsnorm',
+  '--use-fused-swiglu': 'swiglu',
+  '--use-fused-rotary-pos-emb': 'rotary',
+};
+
+export const DISTRIBUTED_OPTIMIZER = '--use-distributed-optimizer';
+
 export const CARRIED_PARALLEL_FLAGS: Readonly<Record<string, Carried>> = {
   '--tensor-model-parallel-size': { path: ['layout', 'tensorParallel'], kind: 'number', megatronDefault: 1 },
   '--context-parallel-size': { path: ['layout', 'contextParallel'], kind: 'number', megatronDefault: 1 },
@@ -63,7 +85,7 @@ export const DROPPED_FLAGS: Readonly<Record<string, string>> = {
   '--mm-model': 'Written anew for every run; what differs from your file is listed under its name.',
   '--mm-tool': 'Found below trainerHome of the agent.',
   '--load':
-    "Anneal converts the publisher's weights itself, once for each layout; an existing Megatron folder is no start yet.",
+    "Anneal converts the publisher's weights itself, once for each layout. Does the folder hold weights of an earlier fine-tune, name it as training.initFrom.",
   '--save': 'Each generation has a save folder of its own; commits are shipped to the store.',
 };
 
@@ -78,14 +100,15 @@ export const REFUSED_FLAGS: Readonly<Record<string, readonly [rule: string, reme
       ] as const,
     ]),
   ),
-  '--virtual-pipeline-model-parallel-size': [
-    'must be left out: a spec has one list of layers for each tower, so no virtual stages',
-    'Remove it, and make both pipeline_num_layers of model.json one list with one number for each stage.',
-  ],
-  '--num-layers-per-virtual-pipeline-stage': [
-    'must be left out: MindSpeed MM 2.2.0 itself raises on it',
-    'Remove it, and make both pipeline_num_layers of model.json one list with one number for each stage.',
-  ],
+  ...Object.fromEntries(
+    ['--num-layers-per-virtual-pipeline-stage', '--num-virtual-stages-per-pipeline-rank'].map((name) => [
+      name,
+      [
+        'must be left out: MindSpeed MM 2.2.0 itself raises on it as deprecated',
+        'Use --virtual-pipeline-model-parallel-size N, and make both pipeline_num_layers of model.json N lists.',
+      ] as const,
+    ]),
+  ),
   '--hetero-parallel': [
     'must be left out: a spec gives both towers one tensor parallel size, except with distTrain',
     'Remove it, or use Dist-train.',

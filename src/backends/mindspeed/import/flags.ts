@@ -4,8 +4,11 @@ import {
   CARRIED_FLAGS,
   CARRIED_LAUNCHER_FLAGS,
   CARRIED_PARALLEL_FLAGS,
+  CARRIED_SWITCHES,
   type Carried,
+  DISTRIBUTED_OPTIMIZER,
   DROPPED_FLAGS,
+  FUSED_SWITCHES,
   REFUSED_FLAGS,
 } from './flag-table.js';
 import { type Command, type Flag, launcherName } from './launch.js';
@@ -20,9 +23,10 @@ export function carryFlags(draft: Draft, command: Command, distTrain: boolean): 
   for (const [name, carried] of Object.entries(CARRIED_LAUNCHER_FLAGS))
     carryOne(draft, name, carried, launcher.get(name));
   for (const [name, carried] of Object.entries(table)) carryOne(draft, name, carried, trainer.get(name));
+  const carriedSwitches = carrySwitches(draft, trainer);
   const rest: Flag[] = [];
   for (const [name, flag] of [...launcher, ...trainer]) {
-    if (name in table || name in CARRIED_LAUNCHER_FLAGS) continue;
+    if (name in table || name in CARRIED_LAUNCHER_FLAGS || carriedSwitches.includes(name)) continue;
     const refused = REFUSED_FLAGS[name];
     const dropped = DROPPED_FLAGS[name];
     if (refused !== undefined) draft.refuse({ what: name, line: flag.line }, valueOf(flag) || true, ...refused);
@@ -38,6 +42,31 @@ export function carryFlags(draft: Draft, command: Command, distTrain: boolean): 
     else rest.push(flag);
   }
   return rest;
+}
+
+/** Flags without a value that a spec has a field for; returns which of them the script has. */
+function carrySwitches(draft: Draft, flags: ReadonlyMap<string, Flag>): readonly string[] {
+  const given = [...flags.keys()].filter((name) => name in CARRIED_SWITCHES || name in FUSED_SWITCHES);
+  for (const name of given) {
+    const carried = CARRIED_SWITCHES[name];
+    if (carried !== undefined) draft.carry(carried.path, carried.value, { what: name, ...lineOf(flags.get(name)) });
+  }
+  const fused = given.filter((name) => name in FUSED_SWITCHES);
+  const words = fused.map((name) => FUSED_SWITCHES[name]);
+  if (fused.length > 0)
+    draft.carry(['runtime', 'fusedOperators'], words, { what: fused.join(' '), ...lineOf(flags.get(fused[0] ?? '')) });
+  if (!flags.has(DISTRIBUTED_OPTIMIZER))
+    draft.carry(
+      ['runtime', 'distributedOptimizer'],
+      false,
+      { what: DISTRIBUTED_OPTIMIZER },
+      `${DISTRIBUTED_OPTIMIZER} is left out`,
+    );
+  return given;
+}
+
+function lineOf(flag: Flag | undefined): { readonly line?: number } {
+  return flag === undefined ? {} : { line: flag.line };
 }
 
 /** As typed: the flag with its values. */

@@ -92,6 +92,12 @@ function nameIt(draft: Draft, scriptFile: string): void {
       .slice(0, 60) || 'imported';
   draft.add(['version'], 1, 'The version of the format.');
   draft.add(['name'], name, "From the script's name.");
+  draft.add(['runtime', 'kind'], 'ascend', 'The script starts MindSpeed MM.');
+  draft.add(
+    ['runtime', 'mindspeedRelease'],
+    '2.2.0',
+    'The one release that plans are made for; the script does not tell its own.',
+  );
 }
 
 function complete(draft: Draft): void {
@@ -99,12 +105,6 @@ function complete(draft: Draft): void {
     ['model', 'trustRemoteCode'],
     true,
     'mm-convert has run the code in your model folder when you converted it by hand. Read configuration_*.py there if you have not.',
-  );
-  draft.add(['runtime', 'kind'], 'ascend', 'The script starts MindSpeed MM.');
-  draft.add(
-    ['runtime', 'mindspeedRelease'],
-    '2.2.0',
-    'The one release that plans are made for; the script does not tell its own.',
   );
   draft.add(
     ['evaluation', 'heldOutFraction'],

@@ -22,7 +22,7 @@ export interface Command {
 
 /** Flags of the published scripts that take no value: what stands behind one is none, and may hold flags of its own. */
 const TRAINER_SWITCH =
-  /^--(no-|use-|overlap-|exit-on-|exit-signal-|swiglu$|bf16$|fp16$|variable-seq-lengths$|dist-train$|finetune$|unaligned-linear$|sequence-parallel$|trust-remote-code$)/;
+  /^--(no-|use-|overlap-|exit-on-|exit-signal-|swiglu$|bf16$|fp16$|variable-seq-lengths$|dist-train$|finetune$|unaligned-linear$|sequence-parallel$|trust-remote-code$|encoder-dp-balance$|calculate-per-)/;
 
 /** torchrun's options that take no value. */
 const SWITCHES = ['--standalone', '--no-python', '--run-path', '--use-env'];

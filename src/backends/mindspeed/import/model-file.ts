@@ -1,10 +1,11 @@
 /** model.json → the model and its layout in a spec. */
 import { isDeepStrictEqual } from 'node:util';
 import { valueAt } from '../../../spec/json-schema.js';
-import { PRESETS } from '../presets.js';
+import { type Preset, PRESETS } from '../presets.js';
 import type { Draft } from './draft.js';
+import { carryStages, carryTowers } from './stages.js';
 
-const VISION = ['image_encoder', 'vision_encoder'] as const;
+const VISION = 'image_encoder.vision_encoder';
 
 /** Field of the spec's dimensions → where it stands; the first that is there counts. */
 const DIMENSIONS: readonly (readonly [path: string, ...from: string[]])[] = [
@@ -39,32 +40,54 @@ export function carryModel(
 ): void {
   const at = (path: string): unknown => valueAt(model, path.split('.'));
   const modelId = at('model_id');
-  if (modelId !== 'InternVL3') {
+  const family = modelId === 'InternVL3' ? 'internvl3' : modelId === 'InternVL2.5' ? 'internvl2.5' : undefined;
+  if (family === undefined) {
     draft.refuse(
       { file, what: 'model_id' },
       modelId,
-      'must be InternVL3: this version has no adapter for another family yet',
-      'Import a script of InternVL3, or go on with bash.',
+      'must be InternVL3 or InternVL2.5: this version has no adapter for another family yet',
+      'Import a script of one of these, or go on with bash.',
     );
     return;
   }
-  draft.carry(['model', 'family'], 'internvl3', { file, what: `model_id ${modelId}` });
-  carrySizes(draft, at, file, padId);
+  draft.carry(['model', 'family'], family, { file, what: `model_id ${String(modelId)}` });
+  const preset = carrySizes(draft, at, file, { padId, family });
   carryFreeze(draft, at, file);
+  carryRecompute(draft, at, file, preset);
   if (distTrain) carryTowers(draft, model, file);
-  else {
-    carryLayers(draft, at(`${VISION.join('.')}.pipeline_num_layers`), ['layout', 'visionLayersPerStage'], {
-      file,
-      what: `${VISION.join('.')}.pipeline_num_layers`,
-    });
-    carryLayers(draft, at('text_decoder.pipeline_num_layers'), ['layout', 'languageLayersPerStage'], {
-      file,
-      what: 'text_decoder.pipeline_num_layers',
-    });
-  }
+  else carryStages(draft, at, file);
 }
 
-function carrySizes(draft: Draft, at: (path: string) => unknown, file: string, padId: unknown): void {
+/** As `runtime.recompute`, where it is not what the preset of these sizes has anyway. */
+function carryRecompute(draft: Draft, at: (path: string) => unknown, file: string, preset: Preset | undefined): void {
+  const towers = { vision: VISION, language: 'text_decoder' };
+  const asked: Record<string, unknown> = {};
+  for (const [tower, where] of Object.entries(towers)) {
+    const granularity = at(`${where}.recompute_granularity`);
+    if (granularity === undefined || granularity === null) continue;
+    if (granularity !== 'full') {
+      const rule = 'must be full: a spec recomputes whole layers, or none';
+      draft.refuse(
+        { file, what: `${where}.recompute_granularity` },
+        granularity,
+        rule,
+        'Set it to full, or remove it.',
+      );
+      return;
+    }
+    asked[tower] = { method: at(`${where}.recompute_method`), layers: at(`${where}.recompute_num_layers`) };
+  }
+  const published = preset?.extras.recomputeLanguage === true ? { language: { method: 'uniform', layers: 1 } } : {};
+  if (!isDeepStrictEqual(asked, published))
+    draft.carry(['runtime', 'recompute'], asked, { file, what: 'recompute_… of the towers' });
+}
+
+function carrySizes(
+  draft: Draft,
+  at: (path: string) => unknown,
+  file: string,
+  { padId, family }: { readonly padId: unknown; readonly family: string },
+): Preset | undefined {
   const dimensions = { vision: {}, language: {} };
   const set = (path: string, value: unknown): void => {
     const [group = '', field] = path.split('.');
@@ -85,9 +108,12 @@ function carrySizes(draft: Draft, at: (path: string) => unknown, file: string, p
     file: 'data.json',
     what: 'dataloader_param.collate_param.pad_id',
   });
-  const known = Object.entries(PRESETS).find(([, preset]) => isDeepStrictEqual(preset.dimensions, dimensions));
+  const known = Object.entries(PRESETS).find(
+    ([name, preset]) => name.startsWith(family) && isDeepStrictEqual(preset.dimensions, dimensions),
+  );
   if (known === undefined) draft.carry(['model', 'dimensions'], dimensions, { file, what: 'sizes' });
   else draft.carry(['model', 'preset'], known[0], { file, what: 'sizes' });
+  return known?.[1];
 }
 
 /** Left out, MindSpeed MM freezes the vision tower, and neither of the others. */
@@ -102,60 +128,4 @@ function carryFreeze(draft: Draft, at: (path: string) => unknown, file: string):
     towers.filter(([, isFrozen]) => isFrozen).map(([tower]) => tower),
     { file, what: 'freeze of the towers' },
   );
-}
-
-function carryLayers(
-  draft: Draft,
-  layers: unknown,
-  path: readonly string[],
-  origin: { readonly file: string; readonly what: string },
-): void {
-  draft.expect(path, origin);
-  if (layers === undefined) return;
-  if (Array.isArray(layers) && layers.some((row) => Array.isArray(row)))
-    draft.refuse(
-      origin,
-      layers,
-      'must be one list with one number for each stage, since a spec has no virtual stages yet',
-      'Write the layers of each pipeline stage, and remove --virtual-pipeline-model-parallel-size.',
-    );
-  else draft.carry(path, layers, origin);
-}
-
-/** `dist_config`: the first entry sees, the second one speaks. */
-function carryTowers(draft: Draft, model: unknown, file: string): void {
-  const what = 'dist_config';
-  const entries = valueAt(model, ['dist_config', 'model_config']);
-  if (!Array.isArray(entries) || entries.length !== 2) {
-    draft.refuse(
-      { file, what },
-      valueAt(model, ['dist_config']),
-      'must have model_config with two entries, vit and gpt, since the script has --dist-train',
-      'Add it, or remove --dist-train.',
-    );
-    return;
-  }
-  const layers = { vision: [...VISION, 'pipeline_num_layers'], language: ['text_decoder', 'pipeline_num_layers'] };
-  for (const [index, tower] of (['vision', 'language'] as const).entries()) {
-    const from = `${what}.model_config.${String(index)}`;
-    const size = (key: string): unknown => valueAt(entries[index], [key]);
-    const path = ['layout', 'distTrain', tower];
-    draft.carry([...path, 'npus'], size('world_size'), { file, what: `${from}.world_size` });
-    draft.carry([...path, 'tensorParallel'], size('tensor_model_parallel_size') ?? 1, {
-      file,
-      what: `${from}.tensor_model_parallel_size`,
-    });
-    carryLayers(draft, valueAt(model, layers[tower]), [...path, 'layersPerStage'], {
-      file,
-      what: layers[tower].join('.'),
-    });
-    const context = size('context_parallel_size') ?? 1;
-    if (context !== 1)
-      draft.refuse(
-        { file, what: `${from}.context_parallel_size` },
-        context,
-        'must be 1: a spec has no context parallel size with Dist-train',
-        'Set it to 1.',
-      );
-  }
 }
