@@ -2,7 +2,8 @@
  * Outlives a test file, however that dies, and cleans up behind it: when its standard input closes, it kills every process that
  * works on the folder and removes the folder. `node folder-guard.mjs FOLDER [keep]`
  */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { processesOf } from './folder-processes.mjs';
 
@@ -28,4 +29,4 @@ for (let round = 0; round < ROUNDS; round += 1) {
   }
   await pause(50);
 }
-if (keep === undefined) rmSync(folder, { recursive: true, force: true });
+if (keep === undefined && !existsSync(join(folder, 'KEEP'))) rmSync(folder, { recursive: true, force: true });

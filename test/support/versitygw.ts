@@ -24,7 +24,7 @@ export function noGateway(): boolean {
 }
 
 export class Gateway {
-  /** Everything of it lies here; objects are plain files below `data/anneal`. */
+  /** Everything of it lies here. */
   readonly folder: string;
   readonly endpoint: string;
   readonly #port: number;
@@ -34,6 +34,18 @@ export class Gateway {
     this.folder = folder;
     this.#port = port;
     this.endpoint = `http://127.0.0.1:${String(port)}`;
+  }
+
+  /** 0 while it does not run. */
+  get pid(): number {
+    return this.#child?.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+      ? this.#child.pid
+      : 0;
+  }
+
+  /** Objects as plain files by their keys. */
+  get objects(): string {
+    return join(this.folder, 'data', bucket);
   }
 
   static async start(): Promise<Gateway> {
