@@ -39,6 +39,12 @@ async function canMount() {
   return (await run(program, [...args, 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'])).code === 0;
 }
 
+/** So that nothing but JSON is printed. */
+async function setUpSilently() {
+  const { code, stderr } = await run(process.execPath, [join(root, 'scripts/setup.mjs')]);
+  if (code !== 0) throw new UserError(stderr.trim());
+}
+
 try {
   const { values } = parseArgs({
     options: {
@@ -50,7 +56,7 @@ try {
   else {
     const seed = wholeNumber(values.seed, 'seed', Math.floor(Date.now() / 1000));
     const rounds = wholeNumber(values.rounds, 'rounds', 10);
-    await ensureSetUp();
+    await (values.json ? setUpSilently() : ensureSetUp());
     if (canBuildVersitygw()) await ensureVersitygw();
     const hasDisks = await canMount();
     if (!values.json)

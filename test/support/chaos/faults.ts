@@ -2,6 +2,7 @@
 import { statfs, writeFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pause } from '../../../src/process/wait.js';
+import { processesOf as workingOn } from '../folder-processes.mjs';
 import { flipByte } from '../run-files.js';
 import { lives, type Identity, type Scene } from '../survives/scene.js';
 import { living, signal } from '../survives/strike.js';
@@ -64,7 +65,8 @@ function processesOf(victim: Victim, { cluster, scene, host, node }: Target): re
     case 'agent':
       return living(cluster.pidOf(host));
     case 'host':
-      return [cluster.pidOf(host), ...ofTrainer].flatMap(living);
+      // The agent, and whatever works on the host's disk.
+      return [cluster.pidOf(host), ...workingOn(cluster.workRoot(host)).map(({ pid }) => pid)].flatMap(living);
     default:
       return living(cluster.pidOf(KEPT_AS[victim] ?? ''));
   }

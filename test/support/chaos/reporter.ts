@@ -1,4 +1,5 @@
 /** Prints a line for each round as it ends, then how often each fault struck and each recovery was seen. `ANNEAL_CHAOS_JSON`: as JSON. */
+import type { UserConsoleLog } from 'vitest';
 import type { Reporter, TestCase, TestModule } from 'vitest/node';
 import { formatDuration, say } from '../../../scripts/lib/say.mjs';
 import type { Round } from './round.js';
@@ -22,6 +23,11 @@ export default class ChaosReporter implements Reporter {
     if (state === 'passed' || isJson) return;
     for (const sentence of round?.problems ?? errors.map(({ message }) => message)) say(`        ${sentence}`);
     say(`        Replay: npm run chaos -- --seed ${/\d+/.exec(test.name)?.[0] ?? ''} --rounds 1`);
+  }
+
+  /** What is skipped and why, and where a failed round has left its folder. */
+  onUserConsoleLog({ content }: UserConsoleLog): void {
+    process.stderr.write(content);
   }
 
   onTestModuleEnd(module: TestModule): void {

@@ -83,6 +83,8 @@ export interface Schedule {
   readonly strikes: readonly Strike[];
 }
 
+/** Later there is no save that could be met, but the last. */
+const LAST_BEGIN = ITERATIONS - EVERY;
 const PAST_LEASE = 18;
 /** Nobody notices; past the heartbeat (5 s); past the lease (15 s) and past what the pool takes for silence (13 s). */
 const SECONDS = [1, 7, PAST_LEASE] as const;
@@ -121,7 +123,7 @@ function strikeOf(random: Random, drawing: Drawing): Strike {
   const kind = random.oneOf(FAULT_KINDS);
   const moment = random.oneOf(momentsOf(kind, drawing));
   // To each strike its share of the iterations: what one has broken commits something before the next, since restarts without are few.
-  const share = ITERATIONS / groups.length;
+  const share = LAST_BEGIN / groups.length;
   const [first, last] = [Math.round(index * share) + 2, Math.round((index + 1) * share) - 1];
   const after = moment === 'last iteration done' ? ITERATIONS : random.between(first, last);
   return { moment, after, node: random.between(0, hosts - 1), faults: faultsOf(random, drawing, kind, moment) };

@@ -7,7 +7,7 @@ import type { Scene } from '../survives/scene.js';
 import { trainerFolder } from '../trainers.js';
 import type { Moment } from './schedule.js';
 
-const agents = ({ cluster, facts }: Scene): readonly number[] => hostsNow(facts()).map((host) => cluster.pidOf(host));
+const agents = (scene: Scene): readonly number[] => hostsNow(scene.facts()).map((host) => scene.cluster.pidOf(host));
 const worker = ({ cluster }: Scene): readonly number[] => [cluster.pidOf('worker')];
 
 /** The hosts of the newest generation, by node. */
