@@ -98,8 +98,7 @@ async function wrongObjects(
 ): Promise<readonly string[]> {
   const problems: string[] = [];
   const facts = await readLog(cluster, runId);
-  const folder = join(cluster.storeFolder, runFolder(runId));
-  const names = await filesBelow(folder);
+  const names = await filesBelow(join(cluster.storeFolder, 'runs', runId));
   const opened = facts.flatMap((fact) => (fact.fact === 'open' ? [fact.generation] : []));
   for (const name of names) {
     const generation = /^checkpoints\/g(\d+)\/iter_\d{7}\//.exec(name)?.[1];
