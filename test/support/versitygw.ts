@@ -48,8 +48,9 @@ export class Gateway {
     return join(this.folder, 'data', bucket);
   }
 
-  static async start(): Promise<Gateway> {
-    const folder = await mkdtemp(join(tmpdir(), 'anneal-s3-'));
+  /** In a temporary folder, if in none that is named; that one must not be there yet. */
+  static async start(within?: string): Promise<Gateway> {
+    const folder = within ?? (await mkdtemp(join(tmpdir(), 'anneal-s3-')));
     const gateway = new Gateway(folder, await freePort());
     // A folder is a bucket.
     await mkdir(join(folder, 'data', bucket), { recursive: true });

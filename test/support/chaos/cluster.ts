@@ -79,7 +79,7 @@ export class ChaosCluster implements Place {
   static async start({ withDisks }: { readonly withDisks: boolean }): Promise<ChaosCluster> {
     const root = await realpath(await mkdtemp(join(tmpdir(), 'anneal-chaos-')));
     const guard = startGuard(root);
-    const gateway = noGateway() ? undefined : await Gateway.start();
+    const gateway = noGateway() ? undefined : await Gateway.start(join(root, 's3'));
     const storeFolder = gateway?.objects ?? join(root, 'store');
     const store: StoreSettings = gateway === undefined ? { folder: storeFolder } : { s3: gateway.settings('') };
     await mkdir(join(root, 'logs'));
@@ -160,6 +160,7 @@ export class ChaosCluster implements Place {
     await Promise.all(names.map((name) => this.kept(name).stop()));
     await this.kept('temporal').stop();
     for (const { temporal, store } of this.#lines.values()) await Promise.all([temporal.close(), store?.close()]);
+    await this.gateway?.kill();
     const left = processesOf(this.root, [this.#guard.pid ?? 0]).map(({ command }) => command.join(' '));
     if (keep) await keepFolder(this.root);
     if (this.hasDisks)
@@ -168,9 +169,6 @@ export class ChaosCluster implements Place {
           await cp(this.workRoot(host), `${this.workRoot(host)}.kept`, { recursive: true }).catch(() => undefined);
         await execa('umount', ['--lazy', this.workRoot(host)], { reject: false });
       }
-    if (keep && this.gateway !== undefined)
-      await cp(this.gateway.objects, join(this.root, 'store'), { recursive: true }).catch(() => undefined);
-    await this.gateway?.dispose();
     await endGuard(this.#guard);
     return left;
   }

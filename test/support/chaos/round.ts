@@ -11,7 +11,7 @@ import { trainersOf } from '../trainers.js';
 import { inflict, type Inflicted } from './faults.js';
 import { endOf, type Ground } from './ground.js';
 import { describeFault, scheduleOf, type Strike } from './schedule.js';
-import { hostsNow, needsTrainers, sightOf } from './sights.js';
+import { hostsNow, isOfIteration, needsTrainers, sightOf } from './sights.js';
 import { problemsOf } from './traces.js';
 
 const LOOK_MS = 50;
@@ -81,15 +81,16 @@ interface Caught {
 async function catchStrike(
   { cluster }: Ground,
   run: RunHandle,
-  { moment, after, node, faults }: Strike,
+  strike: Strike,
   isOver: () => boolean,
   done: (inflicted: Inflicted) => string | undefined,
 ): Promise<Caught | undefined> {
+  const { moment, after, node, faults } = strike;
   const sight = sightOf(moment, after);
   const log = join(cluster.storeFolder, runLogPrefix(run.runId));
   while (!isOver()) {
     const length = lengthOf(log);
-    const scene = await sceneOf(cluster, run.runId, needsTrainers(moment));
+    const scene = await sceneOf(cluster, run.runId, needsTrainers(strike));
     if (scene === undefined) {
       await pause(LOOK_MS);
       continue;
@@ -102,7 +103,7 @@ async function catchStrike(
       const missed: (string | undefined)[] = [];
       for (const fault of faults) missed.push(done(await inflict(fault, { cluster, scene, host, node })));
       return {
-        at: `${needsTrainers(moment) ? `${String(at)} of ` : ''}g${String(scene.generation)} on ${host}`,
+        at: `${isOfIteration(moment) ? `${String(at)} of ` : ''}g${String(scene.generation)} on ${host}`,
         missed,
       };
     });

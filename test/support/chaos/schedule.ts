@@ -28,7 +28,7 @@ export type FaultKind =
   | 'corrupt commit';
 
 /** These need trainers to strike at. */
-const TRAINER_KINDS: readonly FaultKind[] = OF_TRAINER.flatMap((victim) => [
+export const TRAINER_KINDS: readonly FaultKind[] = OF_TRAINER.flatMap((victim) => [
   `kill ${victim}` as const,
   `freeze ${victim}` as const,
 ]);
@@ -86,7 +86,7 @@ export interface Schedule {
 /** Later there is no save that could be met, but the last. */
 const LAST_BEGIN = ITERATIONS - EVERY;
 const PAST_LEASE = 18;
-/** Nobody notices; past the heartbeat (5 s); past the lease (15 s) and past what the pool takes for silence (13 s). */
+/** Nobody notices; past the heartbeat (5 s); past the lease (15 s) and past what the pool takes for silence (13 s): that, one strike of a round at most. */
 const SECONDS = [1, 7, PAST_LEASE] as const;
 const MOST_FAULTS = 3;
 /** Of the faults that could strike together with the one before. */
@@ -119,8 +119,9 @@ interface Drawing {
 }
 
 function strikeOf(random: Random, drawing: Drawing): Strike {
-  const { hosts, index, groups } = drawing;
-  const kind = random.oneOf(FAULT_KINDS);
+  const { hosts, index, groups, strikes } = drawing;
+  const before = strikes.flatMap(({ faults }) => faults.map((fault) => fault.kind));
+  const kind = random.oneOf(FAULT_KINDS.filter((one) => !before.includes(one)));
   const moment = random.oneOf(momentsOf(kind, drawing));
   // To each strike its share of the iterations: what one has broken commits something before the next, since restarts without are few.
   const share = LAST_BEGIN / groups.length;
@@ -152,14 +153,16 @@ function breaks({ faults }: Strike): boolean {
   return faults.some(({ kind }) => BREAKING.includes(kind));
 }
 
-function faultsOf(random: Random, { size }: Drawing, first: FaultKind, moment: Moment): readonly Fault[] {
+function faultsOf(random: Random, { size, strikes }: Drawing, first: FaultKind, moment: Moment): readonly Fault[] {
   // Who stays goes on from its own copy and never reads what is damaged, so a host goes as well; nothing else does.
   if (first === 'corrupt commit') return [first, random.oneOf(MOVING)].map((kind) => ({ kind, seconds: PAST_LEASE }));
   const kinds: FaultKind[] = [first];
   const isTraining = (TRAINING_MOMENTS as readonly Moment[]).includes(moment);
   const others = isTraining ? [...TRAINER_KINDS, ...ANYWHERE_KINDS] : ANYWHERE_KINDS;
   while (kinds.length < size) kinds.push(random.oneOf(others.filter((one) => !kinds.includes(one))));
-  return kinds.map((kind) => ({ kind, seconds: random.oneOf(SECONDS) }));
+  const wasLong = strikes.some((strike) => strike.faults.some(({ seconds }) => seconds === PAST_LEASE));
+  const choices = SECONDS.filter((seconds) => !wasLong || seconds !== PAST_LEASE);
+  return kinds.map((kind) => ({ kind, seconds: random.oneOf(choices) }));
 }
 
 /** As a line of a round has it: `kill agent 7 s`. */

@@ -5,7 +5,7 @@ import { checkpointManifestName } from '../../../src/contract/store-keys.js';
 import { SIGHTS, type Sight } from '../survives/moments.js';
 import type { Scene } from '../survives/scene.js';
 import { trainerFolder } from '../trainers.js';
-import type { Moment } from './schedule.js';
+import { TRAINER_KINDS, type Moment, type Strike } from './schedule.js';
 
 const agents = (scene: Scene): readonly number[] => hostsNow(scene.facts()).map((host) => scene.cluster.pidOf(host));
 const worker = ({ cluster }: Scene): readonly number[] => [cluster.pidOf('worker')];
@@ -58,7 +58,7 @@ const OWN: Readonly<Partial<Record<Moment, Sight>>> = {
 /** The sight of a moment from this iteration on. */
 export function sightOf(moment: Moment, after: number): Sight {
   const sight = OWN[moment] ?? SIGHTS[moment as keyof typeof SIGHTS];
-  if (moment === 'publish half done' || moment === 'stage-in begun') return sight;
+  if (!isOfIteration(moment)) return sight;
   return {
     ...sight,
     now: (scene, node) => {
@@ -68,4 +68,11 @@ export function sightOf(moment: Moment, after: number): Sight {
   };
 }
 
-export const needsTrainers = (moment: Moment): boolean => moment !== 'stage-in begun' && moment !== 'publish half done';
+export const isOfIteration = (moment: Moment): boolean => moment !== 'stage-in begun' && moment !== 'publish half done';
+
+/** A commit is made, a host staged in and a model published whether trainers live or not. */
+const WITHOUT_TRAINERS: readonly Moment[] = ['commit made', 'stage-in begun', 'publish half done'];
+
+export function needsTrainers({ moment, faults }: Strike): boolean {
+  return !WITHOUT_TRAINERS.includes(moment) || faults.some(({ kind }) => TRAINER_KINDS.includes(kind));
+}
