@@ -48,7 +48,7 @@ export class Gateway {
     return join(this.folder, 'data', bucket);
   }
 
-  /** In a temporary folder, if in none that is named; that one must not be there yet. */
+  /** In a temporary folder, unless one is named. */
   static async start(within?: string): Promise<Gateway> {
     const folder = within ?? (await mkdtemp(join(tmpdir(), 'anneal-s3-')));
     const gateway = new Gateway(folder, await freePort());
