@@ -135,7 +135,7 @@ async function storyOf(run: RunHandle): Promise<Pick<Round, 'recoveries' | 'gene
   const incidents = await run.incidents();
   const { gang } = (await run.snapshot()) ?? {};
   const handovers = (gang?.handovers ?? []).map(
-    ({ who, what }) => `${who.startsWith('host-') ? 'adopted' : who}: ${what}`,
+    ({ isHeard, what }) => `${isHeard ? 'taken over' : 'asked for again'}: ${what}`,
   );
   return {
     recoveries: [...incidents.map(({ failure, decision }) => `${failure}: ${sayDecision(decision)}`), ...handovers],

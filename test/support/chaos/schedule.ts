@@ -45,9 +45,6 @@ export const FAULT_KINDS: readonly FaultKind[] = [...TRAINER_KINDS, ...ANYWHERE_
 
 /** These end a generation for sure, so that another one restores. */
 const BREAKING: readonly FaultKind[] = ['kill rank', 'kill torchrun', 'kill supervisor'];
-/** The next generation is on another host, which has to download what it begins from. */
-const MOVING: readonly FaultKind[] = ['kill host', 'freeze host'];
-
 const TRAINING_MOMENTS = [
   'iteration reached',
   'save begun',
@@ -154,8 +151,8 @@ function breaks({ faults }: Strike): boolean {
 }
 
 function faultsOf(random: Random, { size, strikes }: Drawing, first: FaultKind, moment: Moment): readonly Fault[] {
-  // Who stays goes on from its own copy and never reads what is damaged, so a host goes as well; nothing else does.
-  if (first === 'corrupt commit') return [first, random.oneOf(MOVING)].map((kind) => ({ kind, seconds: PAST_LEASE }));
+  // Who stays goes on from its own copy and never reads what is damaged: only who comes for a host that is gone does.
+  if (first === 'corrupt commit') return [first, 'kill host' as const].map((kind) => ({ kind, seconds: PAST_LEASE }));
   const kinds: FaultKind[] = [first];
   const isTraining = (TRAINING_MOMENTS as readonly Moment[]).includes(moment);
   const others = isTraining ? [...TRAINER_KINDS, ...ANYWHERE_KINDS] : ANYWHERE_KINDS;
