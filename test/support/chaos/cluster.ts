@@ -162,13 +162,12 @@ export class ChaosCluster implements Place {
     for (const { temporal, store } of this.#lines.values()) await Promise.all([temporal.close(), store?.close()]);
     await this.gateway?.kill();
     const left = processesOf(this.root, [this.#guard.pid ?? 0]).map(({ command }) => command.join(' '));
-    if (keep) await keepFolder(this.root);
-    if (this.hasDisks)
-      for (const host of HOSTS) {
-        if (keep)
-          await cp(this.workRoot(host), `${this.workRoot(host)}.kept`, { recursive: true }).catch(() => undefined);
-        await execa('umount', ['--lazy', this.workRoot(host)], { reject: false });
-      }
+    if (keep) {
+      await keepFolder(this.root);
+      // What lies on a file system of our own namespace ends with us.
+      if (this.hasDisks)
+        for (const host of HOSTS) await cp(this.workRoot(host), `${this.workRoot(host)}.kept`, { recursive: true });
+    }
     await endGuard(this.#guard);
     return left;
   }
