@@ -12,8 +12,10 @@ import { FolderStore } from '../../src/storage/folder-store.js';
 import type { ObjectStore } from '../../src/storage/object-store.js';
 import { openStore } from '../../src/storage/open-store.js';
 import { parseStoreAddress } from '../../src/storage/store-settings.js';
+import { hostName } from '../../src/cli/dev/configs.js';
 import { processesOf } from './folder-processes.mjs';
 import { endGuard, startGuard } from './guard.js';
+import type { Place } from './place.js';
 import { REPOSITORY } from './small-run.js';
 import { freePort, TEMPORAL_CLI } from './temporal.js';
 import { until } from './until.js';
@@ -29,10 +31,12 @@ export interface Answer {
   readonly stderr: string;
 }
 
-export class DevCluster {
+export class DevCluster implements Place {
   /** Everything of this cluster lies below it, and every process of it names it. */
   readonly root: string;
   readonly anneal: Anneal;
+  /** Those that the dev itself keeps. */
+  readonly hosts: readonly string[];
   readonly #start: () => ChildProcess;
   readonly #kept: number;
   #dev: ChildProcess;
@@ -42,6 +46,7 @@ export class DevCluster {
     root: string;
     anneal: Anneal;
     kept: number;
+    agents: number;
     start: () => ChildProcess;
     dev: ChildProcess;
     guard: ChildProcess;
@@ -49,6 +54,7 @@ export class DevCluster {
     this.root = parts.root;
     this.anneal = parts.anneal;
     this.#kept = parts.kept;
+    this.hosts = Array.from({ length: parts.agents }, (_, index) => hostName(index));
     this.#start = parts.start;
     this.#dev = parts.dev;
     this.#guard = parts.guard;
@@ -69,7 +75,7 @@ export class DevCluster {
         if (state === undefined || state.children.length < kept) return undefined;
         return Anneal.connect({ stateDir: stateOf(root) }).catch(() => undefined);
       });
-      const cluster = new DevCluster({ root, anneal, kept, start, dev, guard });
+      const cluster = new DevCluster({ root, anneal, agents, kept, start, dev, guard });
       await cluster.hostsLive(agents);
       return cluster;
     } catch (error) {
@@ -117,15 +123,15 @@ export class DevCluster {
     return join(this.stateDir, 'hosts', host, 'work');
   }
 
-  /** The process that the dev keeps under this name now: `temporal`, `worker`, `host-a`, ... */
+  /** The process that the dev keeps under this name now: `temporal`, `worker`, `host-a`, ...; `dev` is itself. */
   pidOf(name: string): number {
+    if (name === 'dev') return this.#devPid;
     const child = this.state.children.find((one) => one.name === name);
     if (child === undefined) throw new Error(`The dev keeps no process "${name}" at this moment.`);
     return child.pid;
   }
 
-  /** `anneal dev` itself. */
-  get devPid(): number {
+  get #devPid(): number {
     if (this.#dev.pid === undefined) throw new Error('"anneal dev" could not be started.');
     return this.#dev.pid;
   }

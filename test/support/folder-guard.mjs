@@ -2,7 +2,9 @@
  * Outlives a test file, however that dies, and cleans up behind it: when its standard input closes, it kills every process that
  * works on the folder and removes the folder. `node folder-guard.mjs FOLDER [keep]`
  */
-import { rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { processesOf } from './folder-processes.mjs';
 
@@ -28,4 +30,9 @@ for (let round = 0; round < ROUNDS; round += 1) {
   }
   await pause(50);
 }
-if (keep === undefined) rmSync(folder, { recursive: true, force: true });
+// File systems of our own mount namespace that lie below it: a folder on which one lies cannot be removed.
+for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
+  const at = line.split(' ')[1] ?? '';
+  if (at.startsWith(`${folder}/`)) spawnSync('umount', ['--lazy', at]);
+}
+if (keep === undefined && !existsSync(join(folder, 'KEEP'))) rmSync(folder, { recursive: true, force: true });

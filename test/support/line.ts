@@ -1,28 +1,24 @@
-/** A TCP line to a server that a test can cut and mend: what goes through it is neither read nor changed. */
+/** A TCP line to a server that a test can cut, stall, slow down and mend: what goes through it is neither read nor changed. */
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
+
+/** A bad line between two cities, of some hundred kB a second. */
+const SLOW_MS = 150;
+const SLOW_BYTES_PER_MS = 300;
 
 export class Line {
   readonly #server: Server;
   readonly #open = new Set<Socket>();
-  #isCut = false;
+  #state: 'whole' | 'cut' | 'stalled' | 'slow' = 'whole';
 
   private constructor(host: string, port: number) {
     this.#server = createServer((near) => {
-      if (this.#isCut) {
+      if (this.#state === 'cut') {
         near.destroy();
         return;
       }
       const far = connect(port, host);
-      for (const [end, other] of [[near, far] as const, [far, near] as const]) {
-        this.#open.add(end);
-        end.on('error', () => other.destroy());
-        end.on('close', () => {
-          this.#open.delete(end);
-          other.destroy();
-        });
-        end.pipe(other);
-      }
+      for (const [end, other] of [[near, far] as const, [far, near] as const]) this.#carry(end, other);
     });
   }
 
@@ -37,18 +33,53 @@ export class Line {
     return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
   }
 
+  /** Connections end, and new ones are refused. */
   cut(): void {
-    this.#isCut = true;
+    this.#state = 'cut';
     for (const end of this.#open) end.destroy();
   }
 
+  /** Connections stand and nothing comes through, as behind a broken switch. */
+  stall(): void {
+    this.#state = 'stalled';
+    for (const end of this.#open) end.pause();
+  }
+
+  slow(): void {
+    this.#state = 'slow';
+    for (const end of this.#open) end.resume();
+  }
+
   mend(): void {
-    this.#isCut = false;
+    this.#state = 'whole';
+    for (const end of this.#open) end.resume();
   }
 
   async close(): Promise<void> {
     this.cut();
     this.#server.close();
     await once(this.#server, 'close');
+  }
+
+  #carry(end: Socket, other: Socket): void {
+    this.#open.add(end);
+    end.on('error', () => other.destroy());
+    end.on('close', () => {
+      this.#open.delete(end);
+      other.destroySoon();
+    });
+    const goOn = (): void => {
+      if (this.#state !== 'stalled') end.resume();
+    };
+    const pass = (chunk: Buffer): void => {
+      if (other.write(chunk)) goOn();
+      else other.once('drain', goOn);
+    };
+    end.on('data', (chunk: Buffer) => {
+      end.pause();
+      if (this.#state === 'slow') setTimeout(pass, SLOW_MS + chunk.byteLength / SLOW_BYTES_PER_MS, chunk);
+      else pass(chunk);
+    });
+    if (this.#state === 'stalled') end.pause();
   }
 }

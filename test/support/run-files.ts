@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path';
 import type { StageResult } from '../../src/contract/activities.js';
 import type { ArtifactName, Plan } from '../../src/plan/plan.js';
 import type { RunFact } from '../../src/plan/run-log.js';
-import type { DevCluster } from './dev-cluster.js';
+import type { Place } from './place.js';
+
+type Store = Pick<Place, 'storeFolder'>;
 
 /** Relative paths of all files below a folder, sorted; empty when there is none. */
 export async function filesBelow(folder: string): Promise<readonly string[]> {
@@ -15,19 +17,19 @@ export async function filesBelow(folder: string): Promise<readonly string[]> {
     .sort();
 }
 
-export async function readPlan({ storeFolder }: DevCluster, runId: string): Promise<Plan> {
+export async function readPlan({ storeFolder }: Store, runId: string): Promise<Plan> {
   return JSON.parse(await readFile(join(storeFolder, 'runs', runId, 'plan.json'), 'utf8')) as Plan;
 }
 
 /** The run's log, oldest first. */
-export async function readLog({ storeFolder }: DevCluster, runId: string): Promise<readonly RunFact[]> {
+export async function readLog({ storeFolder }: Store, runId: string): Promise<readonly RunFact[]> {
   const folder = join(storeFolder, 'runs', runId, 'log');
   const names = (await filesBelow(folder)).filter((name) => name.endsWith('.json'));
   return Promise.all(names.map(async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as RunFact));
 }
 
 type Commit = Extract<RunFact, { fact: 'commit' }>;
-export async function commitsOf(cluster: DevCluster, runId: string): Promise<readonly Commit[]> {
+export async function commitsOf(cluster: Store, runId: string): Promise<readonly Commit[]> {
   return (await readLog(cluster, runId)).filter((fact) => fact.fact === 'commit');
 }
 
@@ -42,7 +44,7 @@ interface Recorded extends ResumeRecord {
 }
 
 /** The first record of every stage key whose result holds this artifact. */
-async function recordsOf({ storeFolder }: DevCluster, artifact: ArtifactName): Promise<readonly Recorded[]> {
+async function recordsOf({ storeFolder }: Store, artifact: ArtifactName): Promise<readonly Recorded[]> {
   const names = (await filesBelow(join(storeFolder, 'resume'))).filter((name) => name.endsWith('000001.json'));
   const records = await Promise.all(
     names.map(async (name) => {
@@ -55,7 +57,7 @@ async function recordsOf({ storeFolder }: DevCluster, artifact: ArtifactName): P
 
 /** What a run has made itself and recorded: the folder of the artifact in the store, and its digest. */
 export async function madeBy(
-  cluster: DevCluster,
+  cluster: Store,
   runId: string,
   artifact: ArtifactName,
 ): Promise<{ readonly folder: string; readonly digest: string }> {
@@ -67,7 +69,7 @@ export async function madeBy(
 }
 
 /** Takes the resume points away whose result holds this artifact, as if nobody had made it yet. Returns how many they were. */
-export async function forget(cluster: DevCluster, artifact: ArtifactName): Promise<number> {
+export async function forget(cluster: Store, artifact: ArtifactName): Promise<number> {
   const records = await recordsOf(cluster, artifact);
   for (const { folder } of records) await rm(folder, { recursive: true });
   return records.length;

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { processTable } from '../../src/process/proc.js';
 import { commandLine } from './folder-processes.mjs';
-import type { DevCluster } from './dev-cluster.js';
+import type { Place } from './place.js';
 
 export interface Trainer {
   readonly host: string;
@@ -19,22 +19,23 @@ export interface Trainer {
 
 /** Where the trainer of a node lies on a host: for this run, generation and node rank. */
 export const trainerFolder = (
-  cluster: DevCluster,
+  cluster: Pick<Place, 'workRoot'>,
   host: string,
   runId: string,
   generation: number,
   nodeRank: number,
 ): string => join(cluster.workRoot(host), 'trainers', runId, String(generation), String(nodeRank));
 
-/** Both nodes' trainers of a generation, or undefined while not every one has launched its rank. */
+/** The trainers of a generation by node, or undefined while not every one has launched its rank. */
 export async function trainersOf(
-  cluster: DevCluster,
+  cluster: Pick<Place, 'hosts' | 'workRoot'>,
   runId: string,
   generation: number,
+  nodes = 2,
 ): Promise<readonly Trainer[] | undefined> {
   const found: Trainer[] = [];
-  for (const host of ['host-a', 'host-b', 'host-c'])
-    for (const nodeRank of [0, 1]) {
+  for (const host of cluster.hosts)
+    for (let nodeRank = 0; nodeRank < nodes; nodeRank += 1) {
       const dir = trainerFolder(cluster, host, runId, generation, nodeRank);
       const text = await readFile(join(dir, 'state.json'), 'utf8').catch(() => undefined);
       if (text === undefined) continue;
@@ -43,7 +44,7 @@ export async function trainersOf(
       if (trainer === null || rank === undefined) return undefined;
       found.push({ host, nodeRank, dir, supervisor: pid, launcher: trainer, rank });
     }
-  return found.length === 2 ? found.sort((a, b) => a.nodeRank - b.nodeRank) : undefined;
+  return found.length === nodes ? found.sort((a, b) => a.nodeRank - b.nodeRank) : undefined;
 }
 
 /** The process that torchrun started; it may have others that only pass messages on. */

@@ -24,7 +24,7 @@ export function noGateway(): boolean {
 }
 
 export class Gateway {
-  /** Everything of it lies here; objects are plain files below `data/anneal`. */
+  /** Everything of it lies here. */
   readonly folder: string;
   readonly endpoint: string;
   readonly #port: number;
@@ -36,8 +36,21 @@ export class Gateway {
     this.endpoint = `http://127.0.0.1:${String(port)}`;
   }
 
-  static async start(): Promise<Gateway> {
-    const folder = await mkdtemp(join(tmpdir(), 'anneal-s3-'));
+  /** 0 while it does not run. */
+  get pid(): number {
+    return this.#child?.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+      ? this.#child.pid
+      : 0;
+  }
+
+  /** Objects as plain files by their keys. */
+  get objects(): string {
+    return join(this.folder, 'data', bucket);
+  }
+
+  /** In a temporary folder, unless one is named. */
+  static async start(within?: string): Promise<Gateway> {
+    const folder = within ?? (await mkdtemp(join(tmpdir(), 'anneal-s3-')));
     const gateway = new Gateway(folder, await freePort());
     // A folder is a bucket.
     await mkdir(join(folder, 'data', bucket), { recursive: true });

@@ -32,7 +32,7 @@ function savedNotShipped(scene: Scene, node: number): number | undefined {
 
 export const SIGHTS: Readonly<Record<Moment, Sight>> = {
   'iteration reached': {
-    now: (scene) => (scene.measured(1) >= REACHED ? scene.measured(1) : undefined),
+    now: (scene) => (scene.measured() >= REACHED ? scene.measured() : undefined),
     keepers: () => [],
   },
   'save begun': {
@@ -63,7 +63,7 @@ export const SIGHTS: Readonly<Record<Moment, Sight>> = {
   'last iteration done': {
     now: (scene) => {
       const { iterations } = scene.plan.gang;
-      return scene.measured(1) === iterations && scene.tracked() < iterations ? iterations : undefined;
+      return scene.measured() === iterations && scene.tracked() < iterations ? iterations : undefined;
     },
     keepers: ranks,
   },

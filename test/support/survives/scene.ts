@@ -1,26 +1,27 @@
 /** A run of a row as its own files tell of it at this very moment: read at once and without an engine in between. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkpointPrefix } from '../../../src/contract/store-keys.js';
 import type { Plan } from '../../../src/plan/plan.js';
 import type { RunFact } from '../../../src/plan/run-log.js';
 import { environmentOf, processTable, readProcess } from '../../../src/process/proc.js';
-import type { DevCluster } from '../dev-cluster.js';
+import type { Place } from '../place.js';
 import type { Trainer } from '../trainers.js';
 
-const HOSTS = ['host-a', 'host-b'];
-
 export class Scene {
-  readonly cluster: DevCluster;
+  readonly cluster: Place;
   readonly runId: string;
   readonly plan: Plan;
-  /** Of the first generation, by node; none while nothing trains. */
+  /** Of this generation, by node; none while nothing trains. */
   readonly trainers: readonly Trainer[];
+  readonly generation: number;
 
-  constructor(cluster: DevCluster, runId: string, plan: Plan, trainers: readonly Trainer[]) {
+  constructor(cluster: Place, runId: string, plan: Plan, trainers: readonly Trainer[], generation = 1) {
     this.cluster = cluster;
     this.runId = runId;
     this.plan = plan;
     this.trainers = trainers;
+    this.generation = generation;
   }
 
   trainer(node: number): Trainer {
@@ -30,9 +31,9 @@ export class Scene {
   }
 
   /** The last iteration that a generation measured; 0 before its first. */
-  measured(generation: number): number {
+  measured(generation = this.generation): number {
     const { reportingNode } = this.plan.gang;
-    for (const host of HOSTS) {
+    for (const host of this.cluster.hosts) {
       const folder = join(
         this.cluster.workRoot(host),
         'trainers',
@@ -60,11 +61,11 @@ export class Scene {
   /** How many of the node's files of a save are in the store. */
   partsSent(iteration: number, node: number): number {
     const mine = this.plan.gang.checkpointFiles.filter(({ writtenBy }) => writtenBy === node);
-    return mine.filter(({ path }) => existsSync(join(this.#checkpoints(), folderOf(iteration), path))).length;
+    return mine.filter(({ path }) => existsSync(join(this.checkpoint(iteration), path))).length;
   }
 
   hasManifest(iteration: number, node: number): boolean {
-    return existsSync(join(this.#checkpoints(), folderOf(iteration), `node-${String(node)}.json`));
+    return existsSync(join(this.checkpoint(iteration), `node-${String(node)}.json`));
   }
 
   facts(): readonly RunFact[] {
@@ -81,7 +82,7 @@ export class Scene {
 
   /** The host on which the command of a stage has written something into `output`, and that command. */
   working(stage: string, output: string): { readonly host: string; readonly command: number } | undefined {
-    for (const host of HOSTS) {
+    for (const host of this.cluster.hosts) {
       const folder = join(this.cluster.workRoot(host), 'runs', this.runId, stage, output);
       if (names(folder).length === 0) continue;
       const command = this.#commandOf(stage, host);
@@ -102,12 +103,12 @@ export class Scene {
     return undefined;
   }
 
-  #checkpoints(): string {
-    return join(this.cluster.storeFolder, 'runs', this.runId, 'checkpoints', 'g1');
+  /** Where a save of this generation lies in the store. */
+  checkpoint(iteration: number): string {
+    return join(this.cluster.storeFolder, checkpointPrefix(this.runId, this.generation, iteration));
   }
 }
 
-const folderOf = (iteration: number): string => `iter_${String(iteration).padStart(7, '0')}`;
 const iterationOf = (folder: string): number => Number(/^iter_(\d{7})$/.exec(folder)?.[1] ?? 0);
 
 /** Empty when there is no such file or folder yet. */
@@ -119,7 +120,7 @@ function readText(path: string): string {
   }
 }
 
-function names(folder: string): readonly string[] {
+export function names(folder: string): readonly string[] {
   try {
     return readdirSync(folder);
   } catch {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setImmediate as giveWay } from 'node:timers/promises';
 import { monotonicSeconds, pause } from '../../../src/process/wait.js';
-import { SIGHTS } from './moments.js';
+import { SIGHTS, type Sight } from './moments.js';
 import { identify, type Identity, type Scene } from './scene.js';
 import type { Row } from './table.js';
 
@@ -21,38 +21,59 @@ export interface Strike {
   readonly killedAt: number;
 }
 
-/**
- * Undefined when the run went by without the moment being caught. Whoever would end the moment stands still until `aftermath` is over,
- * so that what the kill takes down with it cannot get its work done in the milliseconds that this needs.
- */
+/** Undefined when the run went by without the moment being caught. */
 export async function strike(
   scene: Scene,
   row: Row,
   isOver: () => boolean,
   aftermath: (victim: Identity) => Promise<void>,
 ): Promise<Strike | undefined> {
-  const { now, keepers, near = isNow } = SIGHTS[row.moment];
-  const node = row.node ?? 0;
+  return atMoment({ scene, sight: SIGHTS[row.moment], node: row.node ?? 0, isOver }, async (at) => {
+    const [victim] = living(victimOf(scene, row));
+    if (victim === undefined) return undefined;
+    const reached = scene.measured();
+    process.kill(victim.pid, 'SIGKILL');
+    const killedAt = monotonicSeconds();
+    await aftermath(victim);
+    return { at, reached, killedAt };
+  });
+}
+
+export interface Awaited {
+  readonly scene: Scene;
+  readonly sight: Sight;
+  readonly node: number;
+  readonly isOver: () => boolean;
+  /** Processes that somebody else has stopped, or that `act` stops: they stay so. */
+  readonly stopped?: ReadonlySet<number>;
+}
+
+/**
+ * Acts in the moment, and answers what `act` does; when that is undefined, it waits on. Undefined when all went by without the moment being
+ * caught. Whoever would end the moment stands still until `act` is over, so that what a kill takes down with it cannot get its
+ * work done in the milliseconds that this needs.
+ */
+export async function atMoment<Result>(
+  { scene, sight, node, isOver, stopped = new Set() }: Awaited,
+  act: (at: number) => Promise<Result | undefined>,
+): Promise<Result | undefined> {
+  const { now, keepers, near = isNow } = sight;
   while (!isOver()) {
     if (near(scene, node)) {
-      const held = keepers(scene).flatMap(living);
+      const held = keepers(scene)
+        .filter((pid) => !stopped.has(pid))
+        .flatMap(living);
       try {
         freeze(held);
         while (near(scene, node) && !isOver()) {
           const at = now(scene, node);
-          const [victim] = at === undefined ? [] : living(victimOf(scene, row));
-          if (at !== undefined && victim !== undefined) {
-            const reached = scene.measured(1);
-            process.kill(victim.pid, 'SIGKILL');
-            const killedAt = monotonicSeconds();
-            await aftermath(victim);
-            return { at, reached, killedAt };
-          }
+          const acted = at === undefined ? undefined : await act(at);
+          if (acted !== undefined) return acted;
           await giveWay();
           step(held);
         }
       } finally {
-        thaw(held);
+        thaw(held.filter(({ pid }) => !stopped.has(pid)));
       }
     }
     await pause(LOOK_MS);
@@ -82,7 +103,7 @@ function victimOf(scene: Scene, { victim, node = 0 }: Row): number {
     case 's3 server':
       return cluster.pidOf('s3');
     case 'anneal dev':
-      return cluster.devPid;
+      return cluster.pidOf('dev');
   }
 }
 
@@ -116,7 +137,7 @@ function runs(pid: number): boolean {
   }
 }
 
-function living(pid: number): readonly Identity[] {
+export function living(pid: number): readonly Identity[] {
   try {
     return [identify(pid)];
   } catch {
@@ -124,7 +145,7 @@ function living(pid: number): readonly Identity[] {
   }
 }
 
-function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
+export function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
   try {
     process.kill(pid, name);
   } catch {
