@@ -13,6 +13,7 @@ export interface HostSettings {
   readonly runtimeBin: string;
   readonly trainerHome: string;
   readonly store: StoreSettings;
+  readonly ascend?: { readonly home: string } | undefined;
 }
 
 /** Where the driver puts its tools, if they are not in PATH. */
@@ -21,18 +22,18 @@ const TOOL_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', join(ASCEND_HOME, 'dr
 
 /** `searchPath` is a PATH. */
 export function placesOf(settings: HostSettings, searchPath: string): HostPlaces {
-  const { runtime, npus, workRoot, runtimeBin, store, trainerHome } = settings;
+  const { runtime, npus, workRoot, runtimeBin, store, trainerHome, ascend } = settings;
   return {
     ...{ runtime, npus, workRoot, runtimeBin, store },
-    ...(runtime === 'ascend' ? { ascend: { ...ascendPlaces(searchPath), trainerHome } } : {}),
+    ...(runtime === 'ascend' ? { ascend: { ...ascendPlaces(searchPath, ascend?.home), trainerHome } } : {}),
   };
 }
 
-export function ascendPlaces(searchPath: string): AscendPlaces {
+export function ascendPlaces(searchPath: string, ascendHome = ASCEND_HOME): AscendPlaces {
   return {
     npuSmi: findTool('npu-smi', searchPath) ?? '/usr/local/bin/npu-smi',
     hccnTool: findTool('hccn_tool', searchPath) ?? join(ASCEND_HOME, 'driver/tools/hccn_tool'),
-    ascendHome: ASCEND_HOME,
+    ascendHome,
   };
 }
 

@@ -27,6 +27,11 @@ export const ControlConfig = z.strictObject({
 export type ControlConfig = z.output<typeof ControlConfig>;
 
 const Ascend = z.strictObject({
+  home: z
+    .string()
+    .min(1)
+    .default('/usr/local/Ascend')
+    .describe('Below it lie driver, firmware and CANN, with their versions.'),
   setEnv: z
     .array(z.string().min(1))
     .min(1)

@@ -4,7 +4,9 @@ import { captureEnvironment, joinEnvironments } from '../process/capture-environ
 import { inheritedEnvironment } from '../process/marker.js';
 import type { AgentConfig } from './config.js';
 
-type Settings = Pick<AgentConfig, 'address' | 'ascend' | 'runtimeBin'>;
+type Settings = Pick<AgentConfig, 'address' | 'runtimeBin'> & {
+  readonly ascend?: Pick<NonNullable<AgentConfig['ascend']>, 'setEnv' | 'interface'> | undefined;
+};
 
 /** Read once for the life of an agent: who installs another CANN restarts it. Throws a sentence when this host cannot be set up so. */
 export async function hostEnvironment(

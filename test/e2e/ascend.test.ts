@@ -2,11 +2,12 @@
  * `runtime: ascend`, end to end, on executables that behave as those of an Ascend host do (`test/fixtures/ascend`): nothing here has run on
  * an NPU. One cluster of two hosts; each test plants one trap and asks for the verdict.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { FineTuneResult } from '../../src/client/index.js';
 import type { RunSpecInput } from '../../src/spec/run.js';
+import { ascendHost, ONE_CHIP } from '../fixtures/ascend/tools.js';
 import { ascendRuntime, type AscendRuntime } from '../fixtures/ascend/runtime.js';
 import { DevCluster } from '../support/dev-cluster.js';
 import { startOwnAgent } from '../support/own-agent.js';
@@ -27,9 +28,15 @@ beforeAll(async () => {
   cluster = await DevCluster.start({ agents: 0 });
   const data = join(cluster.root, 'data');
   [runtime] = await Promise.all([ascendRuntime(join(cluster.root, 'runtime')), writeDigits(data)]);
-  const more = { runtime: 'ascend' as const, ascend: { setEnv: [...runtime.setEnv] } };
   endAgents = await Promise.all(
-    HOSTS.map((host) => startOwnAgent(cluster, host, runtime.bin, runtime.trainerHome, more)),
+    HOSTS.map(async (host) => {
+      const tools = join(cluster.root, 'tools', host);
+      await mkdir(tools, { recursive: true });
+      const { ascendHome: home } = await ascendHost(tools, ONE_CHIP);
+      const more = { runtime: 'ascend' as const, ascend: { home, setEnv: [...runtime.setEnv] } };
+      const path = `${tools}:${process.env['PATH'] ?? ''}`;
+      return startOwnAgent(cluster, host, runtime.bin, runtime.trainerHome, more, path);
+    }),
   );
   const small = smallSpec({ data, iterations: ITERATIONS });
   spec = {

@@ -35,6 +35,7 @@ export async function startOwnAgent(
   runtimeBin: string,
   trainerHome = TRAINER_HOME,
   more: Partial<AgentConfig> = {},
+  path = process.env['PATH'] ?? '',
 ): Promise<() => Promise<void>> {
   const folder = join(cluster.root, name);
   await mkdir(folder, { recursive: true });
@@ -50,7 +51,7 @@ export async function startOwnAgent(
   await writeFile(file, stringify(config));
   const log = openSync(join(folder, 'agent.log'), 'a');
   const agent = spawn(process.execPath, [join(REPOSITORY, 'bin', 'anneal.mjs'), 'agent', '--config', file], {
-    env: cleanEnvironment(),
+    env: { ...cleanEnvironment(), PATH: path },
     cwd: folder,
     stdio: ['ignore', log, log],
   });

@@ -1,6 +1,5 @@
 /** Ascend: what the published finetune_internvl3_8B.sh sets, and what MindSpeed MM 2.2.0 cannot do. */
 import type { Refusal } from '../../spec/refusal.js';
-import { runsInternvlScript } from './arguments.js';
 import { TIMEOUT_FLAGS, TRAINING_ENVIRONMENT } from './environment.js';
 import { checkFeatures } from './feature-rules.js';
 import type { Job, RuntimeProfile } from './job.js';

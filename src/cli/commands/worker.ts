@@ -33,7 +33,8 @@ export async function agentSettings(file: string): Promise<AgentConfig> {
     trainerHome: at(config.trainerHome),
   };
   const { ascend } = config;
-  const ownAscend = ascend === undefined ? {} : { ascend: { ...ascend, setEnv: ascend.setEnv.map(at) } };
+  const ownAscend =
+    ascend === undefined ? {} : { ascend: { ...ascend, home: at(ascend.home), setEnv: ascend.setEnv.map(at) } };
   return { ...config, ...paths, ...ownAscend, store: inFolderOf(file, config.store) };
 }
 

@@ -52,7 +52,14 @@ async function settings(change: object): Promise<string> {
   await writeFile(join(runtimeBin, 'python'), `#!/bin/sh\necho '${look}'\n`, { mode: 0o755 });
   const file = join(folder, 'agent.yaml');
   const agent = {
-    ...{ cluster: 'lab', name: 'node-01', address: '127.0.0.1', npus: 1, runtime: 'cpu', workRoot: 'work' },
+    ...{
+      cluster: 'lab',
+      name: 'node-01',
+      address: '127.0.0.1',
+      npus: 1,
+      runtime: 'cpu',
+      workRoot: join(folder, 'work'),
+    },
     ...{
       runtimeBin: 'bin',
       trainerHome: '.',
@@ -108,7 +115,9 @@ test('on an Ascend host the tools in PATH are asked', async () => {
   await ascendHost(folder);
   vi.stubEnv('PATH', `${folder}:${process.env['PATH'] ?? ''}`);
   onTestFinished(() => void vi.unstubAllEnvs());
-  const { code, out } = await run({ config: await settings({ runtime: 'ascend', npus: 8 }) });
+  const { code, out } = await run({
+    config: await settings({ runtime: 'ascend', npus: 8, ascend: { setEnv: ['set_env.sh'] } }),
+  });
   expect(out).toContain('Chips are missing: npu-smi shows 2 of 8.');
   expect(out).toMatch(/^ok +link +UP$/m);
   expect(code).toBe(1);
@@ -117,7 +126,10 @@ test('on an Ascend host the tools in PATH are asked', async () => {
 test('a baseline is recorded of an Ascend agent alone, and of a host that is known to be idle', async () => {
   await expect(doctor({ recordIdle: true })).rejects.toMatchObject({ exit: 'refused' });
   await expect(doctor({ recordIdle: true, config: await settings({}) })).rejects.toMatchObject({ exit: 'refused' });
-  const { code, err } = await run({ recordIdle: true, config: await settings({ runtime: 'ascend', npus: 8 }) });
+  const { code, err } = await run({
+    recordIdle: true,
+    config: await settings({ runtime: 'ascend', npus: 8, ascend: { setEnv: ['set_env.sh'] } }),
+  });
   expect(code).toBe(1);
   expect(err).toMatch(
     /^Nothing is recorded, since this host is not known to be idle: npu-smi info: .*npu-smi cannot be used \(ENOENT\)\.$/m,
