@@ -19,14 +19,14 @@ describe('a run', () => {
     const parallel = [
       done.slice(0, 2).sort(),
       done.slice(2, 4),
-      done.slice(4, 6).sort(),
-      done.slice(6, 8).sort(),
-      done.slice(8),
+      done.slice(4, 8).sort(),
+      done.slice(8, 10).sort(),
+      done.slice(10),
     ];
     expect(parallel).toEqual([
       ['fetch-data host-a', 'fetch-model host-a'],
       ['convert host-a', 'prepare host-a'],
-      ['stage in g1 from 0 host-a', 'stage in g1 from 0 host-b'],
+      ['check host-a', 'check host-b', 'stage in g1 from 0 host-a', 'stage in g1 from 0 host-b'],
       ['train g1 node 0 host-a', 'train g1 node 1 host-b'],
       ['publish host-a', 'evaluate host-a', 'promote'],
     ]);
