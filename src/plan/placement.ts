@@ -11,12 +11,28 @@ export function place(hosts: readonly HostView[], wish: Wish): Placement {
   const free = able.filter(({ vacating }) => vacating === null);
   if (free.length < wish.hosts) return { reason: `Waits for ${wanted(wish)}: ${countByState(fitting)}.` };
   const chosen = namesOf(free.sort(byWish(wish)).slice(0, wish.hosts));
-  const suspects = chosen.filter((name) => wish.avoid?.includes(name));
-  const sooner =
-    suspects.length === 0 ? [] : namesOf(able.filter(isBeingProven)).filter((name) => !wish.avoid?.includes(name));
+  const { sooner, instead } = worthWaitingFor(able.filter(isBeingProven), chosen, wish);
   return sooner.length === 0
     ? { hosts: chosen }
-    : { reason: `Waits for ${sooner.join(', ')} to be proven empty, rather than begin on ${suspects.join(', ')}.` };
+    : { reason: `Waits for ${sooner.join(', ')} to be proven empty, rather than begin on ${instead.join(', ')}.` };
+}
+
+/**
+ * Whoever is not suspected, in the place of a suspect. And whoever was in the gang before, in the place of a newcomer, who would have to
+ * download what the other has on its disk: a gang that begins again asks for its hosts in the very moment in which it gives them back, so
+ * they are never free yet. Not those that were at fault: such a host may be dying and not known to be.
+ */
+function worthWaitingFor(
+  coming: readonly HostView[],
+  chosen: readonly string[],
+  { prefer = [], avoid = [] }: Wish,
+): { readonly sooner: readonly string[]; readonly instead: readonly string[] } {
+  const others = coming.filter(({ facts }) => !avoid.includes(facts.name));
+  const suspects = chosen.filter((name) => avoid.includes(name));
+  if (suspects.length > 0) return { sooner: namesOf(others), instead: suspects };
+  const newcomers = chosen.filter((name) => !prefer.includes(name));
+  const back = others.filter(({ facts, faults }) => prefer.includes(facts.name) && faults.length === 0);
+  return { sooner: newcomers.length === 0 ? [] : namesOf(back), instead: newcomers };
 }
 
 const namesOf = (hosts: readonly HostView[]): readonly string[] => hosts.map(({ facts }) => facts.name);

@@ -94,7 +94,8 @@ export function scheduleOf(seed: number): Schedule {
   const hosts = random.oneOf([2, 3] as const);
   const groups = groupsOf(random);
   const strikes: Strike[] = [];
-  for (const [index, size] of groups.entries()) strikes.push(strikeOf(random, { hosts, index, size, groups, strikes }));
+  for (const [index, size] of groups.entries())
+    strikes.push(...strikesOf(random, { hosts, index, size, groups, strikes }));
   return { seed, hosts, strikes };
 }
 
@@ -115,7 +116,7 @@ interface Drawing {
   readonly strikes: readonly Strike[];
 }
 
-function strikeOf(random: Random, drawing: Drawing): Strike {
+function strikesOf(random: Random, drawing: Drawing): readonly Strike[] {
   const { hosts, index, groups, strikes } = drawing;
   const before = strikes.flatMap(({ faults }) => faults.map((fault) => fault.kind));
   const kind = random.oneOf(FAULT_KINDS.filter((one) => !before.includes(one)));
@@ -124,13 +125,19 @@ function strikeOf(random: Random, drawing: Drawing): Strike {
   const share = LAST_BEGIN / groups.length;
   const [first, last] = [Math.round(index * share) + 2, Math.round((index + 1) * share) - 1];
   const after = moment === 'last iteration done' ? ITERATIONS : random.between(first, last);
-  return { moment, after, node: random.between(0, hosts - 1), faults: faultsOf(random, drawing, kind, moment) };
+  const node = random.between(0, hosts - 1);
+  if (kind !== 'corrupt commit') return [{ moment, after, node, faults: faultsOf(random, drawing, kind, moment) }];
+  // Who stays goes on from its own copy and never reads what is damaged: only who comes for a host that is gone does.
+  return [
+    { moment, after, node, faults: [{ kind: 'kill host', seconds: PAST_LEASE }] },
+    { moment: 'stage-in begun', after, node, faults: [{ kind, seconds: 0 }] },
+  ];
 }
 
 /** When a fault may strike that is the first of its strike. */
 function momentsOf(kind: FaultKind, { index, groups, strikes }: Drawing): readonly Moment[] {
-  // What is damaged is read by the next generation; a disk is full before a save, or in the middle of one.
   if (kind === 'corrupt commit') return ['commit made'];
+  // A disk is full before a save, or in the middle of one.
   if (kind === 'fill disk') return ['iteration reached', 'save begun'];
   const isLast = index === groups.length - 1;
   const trains = TRAINING_MOMENTS.filter((moment) => isLast || moment !== 'last iteration done');
@@ -151,8 +158,6 @@ function breaks({ faults }: Strike): boolean {
 }
 
 function faultsOf(random: Random, { size, strikes }: Drawing, first: FaultKind, moment: Moment): readonly Fault[] {
-  // Who stays goes on from its own copy and never reads what is damaged: only who comes for a host that is gone does.
-  if (first === 'corrupt commit') return [first, 'kill host' as const].map((kind) => ({ kind, seconds: PAST_LEASE }));
   const kinds: FaultKind[] = [first];
   const isTraining = (TRAINING_MOMENTS as readonly Moment[]).includes(moment);
   const others = isTraining ? [...TRAINER_KINDS, ...ANYWHERE_KINDS] : ANYWHERE_KINDS;

@@ -87,6 +87,7 @@ const KNOWN = [
   new RegExp(`^log/${NUMBER}\\.json$`),
   /^logs\/[\w-]+\/\d{12}\.log$/,
   new RegExp(`^incidents/${NUMBER}-\\d+(-recovered)?\\.json$`),
+  new RegExp(`^incidents/${NUMBER}/node-\\d+/[\\w.-]+$`),
   /^(incidents|metrics)(-g\d+)?\.jsonl$/,
 ];
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Lease } from '../../../src/plan/hosts.js';
 import { place, placeIo, refuseSize, seat } from '../../../src/plan/placement.js';
-import { free, owner, registered, request, Scene, seen } from '../../support/pool-events.js';
+import { free, owner, registered, released, request, Scene, seen } from '../../support/pool-events.js';
 
 const wish = (hosts: number) => ({ hosts, npusPerHost: 8, runtime: 'ascend' as const });
 const cordoned = (host: string) => ({ event: 'cordoned', host, reason: 'fan', at: 0 }) as const;
@@ -46,6 +46,18 @@ describe('a gang that begins again', () => {
     });
     expect(place(pool.hosts, { ...wish(2), avoid: ['c'] })).toEqual({ hosts: ['a', 'b'] });
     expect(place(pool.hosts, wish(2))).toEqual({ hosts: ['a', 'b'] });
+  });
+
+  test('waits for a host of before that is being proven empty, rather than begin on a newcomer, unless that host was at fault', () => {
+    const scene = new Scene().turn(...free('a', 'b', 'c', 'd'), request(owner('x'), 2));
+    const { pool } = scene.turn(released(owner('x'), 0, [['a', 'HostLost']])).answers;
+    const again = { ...wish(2), prefer: ['a', 'b'] };
+    expect(place(pool.hosts, again)).toEqual({
+      reason: 'Waits for b to be proven empty, rather than begin on c, d.',
+    });
+    expect(place(pool.hosts, wish(2))).toEqual({ hosts: ['c', 'd'] });
+    const proven = pool.hosts.map((host) => (host.facts.name === 'b' ? { ...host, vacating: null } : host));
+    expect(place(proven, again)).toEqual({ hosts: ['b', 'c'] });
   });
 
   test('gets a suspect when there is no other', () => {
