@@ -281,6 +281,7 @@ async function main() {
   report();
 }
 
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.once(signal, () => process.exit(1));
 try {
   await main();
   rmSync(scratch, { recursive: true, force: true });

@@ -16,6 +16,7 @@ export async function startDev({ scratch, state, agents }) {
   const log = openSync(join(scratch, 'dev.log'), 'a');
   const args = [join(root, 'bin/anneal.mjs'), 'dev', '--state-dir', state, '--agents', String(agents)];
   const dev = spawn(process.execPath, args, { stdio: ['ignore', log, log] });
+  process.once('exit', () => dev.kill('SIGINT')); // also when the bench is interrupted
   const deadline = performance.now() + 60_000;
   while (performance.now() < deadline && dev.exitCode === null) {
     const anneal = await Anneal.connect({ stateDir: state }).catch(() => undefined);

@@ -19,9 +19,7 @@ export class TorchrunNodes {
   #folder;
   #plan;
   #values;
-  /** @type {readonly string[]} */
   #rendezvous;
-  #elastic;
   /** @type {ChildProcess[]} */
   #nodes = [];
 
@@ -31,37 +29,36 @@ export class TorchrunNodes {
    */
   static async start({ folder, plan, values, elastic, conf }) {
     const port = String(await findFreePort());
-    const common = ['--nproc_per_node', '1', '--max-restarts', RESTARTS];
-    const rendezvous = elastic
-      ? [
-          ...common,
-          '--nnodes',
-          '1:2',
-          '--rdzv_backend',
-          'c10d',
-          '--rdzv_endpoint',
-          `127.0.0.1:${port}`,
-          '--rdzv_id',
-          'bench',
-          ...(conf ? ['--rdzv_conf', conf] : []),
-        ]
-      : [...common, '--nnodes', '2', '--master_addr', '127.0.0.1', '--master_port', port];
+    const endpoint = ['--rdzv_backend', 'c10d', '--rdzv_endpoint', `127.0.0.1:${port}`, '--rdzv_id', 'bench'];
+    /** @param {number} node */
+    const rendezvous = (node) =>
+      elastic
+        ? // Whose torchrun is killed must not be the one that keeps the rendezvous: that is the end of all.
+          [
+            '--nnodes',
+            '1:2',
+            ...endpoint,
+            '--rdzv_conf',
+            [`is_host=${String(node === 0)}`, ...(conf ? [conf] : [])].join(),
+          ]
+        : ['--nnodes', '2', '--master_addr', '127.0.0.1', '--master_port', port, '--node_rank', String(node)];
     const save = join(folder, 'save');
     mkdirSync(folder, { recursive: true });
     // As people run it: what is loaded is what was saved, so that a restart goes on from there.
     cpSync(values.converted ?? '', save, { recursive: true });
-    const nodes = new TorchrunNodes(folder, plan, { ...values, load: save, save }, rendezvous, elastic);
+    const nodes = new TorchrunNodes(folder, plan, { ...values, load: save, save }, rendezvous);
     for (const node of [0, 1]) nodes.startNode(node);
     return nodes;
   }
 
-  /** @param {string} folder @param {Plan} plan @param {HoleValues} values @param {readonly string[]} rendezvous @param {boolean} elastic */
-  constructor(folder, plan, values, rendezvous, elastic) {
+  /** @param {string} folder @param {Plan} plan @param {HoleValues} values @param {(node: number) => string[]} rendezvous */
+  constructor(folder, plan, values, rendezvous) {
     this.#folder = folder;
     this.#plan = plan;
     this.#values = values;
     this.#rendezvous = rendezvous;
-    this.#elastic = elastic;
+    // Also when the bench is interrupted; their ranks die with them.
+    process.once('exit', () => this.#nodes.forEach((node) => node.kill('SIGKILL')));
   }
 
   /** @param {number} node */
@@ -76,8 +73,7 @@ export class TorchrunNodes {
     if (command === undefined) throw new UserError('The plan has no command that trains.');
     const script = command.args.findIndex((argument) => argument.endsWith('.py'));
     const args = [
-      ...this.#rendezvous,
-      ...(this.#elastic ? [] : ['--node_rank', String(node)]),
+      ...['--nproc_per_node', '1', '--max-restarts', RESTARTS, ...this.#rendezvous(node)],
       ...command.args.slice(script),
     ];
     const log = openSync(join(work, 'torchrun.log'), 'a');
