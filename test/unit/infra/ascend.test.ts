@@ -166,7 +166,10 @@ describe('settings', () => {
     expect(new Set(agents.map(({ address }) => address)).size).toBe(4);
     const setEnv = /^CANN_SET_ENV=(.+)$/m.exec(text('versions.env'))?.[1];
     for (const { ascend, runtimeBin } of agents)
-      expect({ ascend, runtimeBin }).toEqual({ ascend: { home: '/usr/local/Ascend', setEnv: [setEnv] }, runtimeBin: '/opt/anneal/env/bin' });
+      expect({ ascend, runtimeBin }).toEqual({
+        ascend: { home: '/usr/local/Ascend', setEnv: [setEnv] },
+        runtimeBin: '/opt/anneal/env/bin',
+      });
     for (const { cluster, temporal, store, runtime, npus } of agents)
       expect({ cluster, temporal, store, runtime, npus }).toEqual({
         cluster: worker.cluster,
