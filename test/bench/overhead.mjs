@@ -21,7 +21,7 @@ import { runStage, runtimeBin, trainer, writeDigits } from './support/plan-stage
 
 const { values: flags } = parseArgs({
   options: {
-    iterations: { type: 'string', default: '5000' }, // more than five minutes of training on two cores
+    iterations: { type: 'string', default: '6500' }, // more than five minutes of training on two cores
     'save-every': { type: 'string', default: '500' },
   },
 });
