@@ -1,4 +1,5 @@
 /** Which store an `anneal dev` works on: a folder of its own, an S3 server of its own, or the store whose address it is given. */
+import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { DevState } from '../../client/dev-state.js';
 import {
@@ -23,7 +24,12 @@ export interface DevStore {
 }
 
 export async function devStore(wish: string | undefined, place: S3ServerPlace): Promise<DevStore> {
-  if (wish === undefined) return { settings: { folder: join(place.folder, STORE_FOLDER) } };
+  if (wish === undefined) {
+    const own = join(place.folder, STORE_FOLDER);
+    // Its first use would make it, and until then each host would say that its store is not there.
+    await mkdir(own, { recursive: true });
+    return { settings: { folder: own } };
+  }
   if (wish === OWN_S3) {
     const { server, s3 } = await s3Server(place);
     return { settings: { s3 }, server };

@@ -19,6 +19,8 @@ const place = (lookIn: Record<string, string>) => ({ folder, env: {}, lookIn });
 
 test('without a wish it is a folder of its own; an address is taken as it is', async () => {
   expect(await devStore(undefined, place({}))).toEqual({ settings: { folder: join(folder, 'store') } });
+  // Hosts look at it before anybody has stored anything.
+  expect(statSync(join(folder, 'store')).isDirectory()).toBe(true);
   expect(await devStore('/mnt/store', place({}))).toEqual({ settings: { folder: '/mnt/store' } });
   const { settings, server } = await devStore('s3://models/a', place({}));
   expect(settings.s3).toMatchObject({ bucket: 'models', prefix: 'a' });
