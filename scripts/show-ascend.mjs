@@ -1,6 +1,6 @@
 /**
  * `npm run show:ascend`: what "MindSpeed MM on Ascend, to the letter" claims, as far as a machine without an NPU can show it: files and rules
- * by tests, each trap of a host with the verdict of the engine, and the import of a published script. About ten minutes on two cores.
+ * by tests, each trap of a host with the verdict of the engine, and the import of a published script. Some minutes on two cores.
  * Nothing of it has run on an NPU.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -8,7 +8,7 @@ import {
   type ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
-import { type RetrainInput, type TrainFrom, WORKFLOW_TYPES } from '../contract/messages.js';
+import { refuseTrainFrom, type RetrainInput, type TrainFrom, WORKFLOW_TYPES } from '../contract/messages.js';
 import { controlQueue, retrainWorkflowId, type SearchAttributeName } from '../contract/names.js';
 import { checkSpec } from '../spec/check.js';
 import type { RunSpec, RunSpecInput } from '../spec/run.js';
@@ -97,10 +97,8 @@ export class Schedules {
         `The name "${name}" cannot be a schedule's: use 1 to 63 of a-z, 0-9, dot, dash and underscore.`,
       );
     const { spec } = checked;
-    if (from === 'promoted' && spec.training.initFrom !== undefined)
-      throw new ScheduleRefusedError(
-        'A schedule that begins from the promoted model cannot begin from training.initFrom too: take one of the two out.',
-      );
+    const refused = refuseTrainFrom(from, spec);
+    if (refused !== undefined) throw new ScheduleRefusedError(refused);
     const { cron, every, at, timeZone } = options;
     const timetable = withoutUndefined({ cron, every, at, timeZone });
     const input: RetrainInput = { cluster: this.#cluster, spec, from };

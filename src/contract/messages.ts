@@ -39,6 +39,11 @@ export interface RetrainBasis {
 }
 /** Where training starts: the spec's own model, or the promoted one as soon as there is one. */
 export type TrainFrom = 'base' | 'promoted';
+/** Why a retrain of this spec cannot begin there; undefined when it can. */
+export function refuseTrainFrom(from: TrainFrom, { training }: RunSpec): string | undefined {
+  if (from === 'base' || training.initFrom === undefined) return undefined;
+  return 'What begins from the promoted model cannot begin from training.initFrom too: take one of the two out.';
+}
 export interface FineTuneResult {
   readonly runId: string;
   readonly outcome: 'promoted' | 'rejected' | 'superseded';

@@ -4,13 +4,17 @@
  * killed.
  */
 
-/** One trainer. On a laptop several hosts of one gang, and hosts of other clusters with runs of the same id, share a machine. */
-export interface TrainerMarker {
-  /** The folder of its host alone; absolute. */
-  readonly workRoot: string;
+/** One trainer among those of a host. */
+export interface TrainerId {
   readonly runId: string;
   readonly generation: number;
   readonly nodeRank: number;
+}
+
+/** One trainer. On a laptop several hosts of one gang, and hosts of other clusters with runs of the same id, share a machine. */
+export interface TrainerMarker extends TrainerId {
+  /** The folder of its host alone; absolute. */
+  readonly workRoot: string;
 }
 
 /** The commands of one stage on one host; with `commandId` exactly one of them. */

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import type { TrainerMarker } from './marker.js';
+import type { TrainerId } from './marker.js';
 import { processIdentity } from './proc.js';
 
 const supervisorState = z.union([
@@ -41,18 +41,18 @@ export interface StopRequest {
 }
 
 /** `<trainers>/<run>/<generation>/<node rank>`. Throws for a run id that could leave the folder. */
-export function trainerDir(trainers: string, marker: Omit<TrainerMarker, 'workRoot'>): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(marker.runId)) {
+export function trainerDir(trainers: string, { runId, generation, nodeRank }: TrainerId): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(runId)) {
     throw new Error(
-      `The run id ${JSON.stringify(marker.runId)} cannot name a folder: use letters, digits, dot, dash and underscore.`,
+      `The run id ${JSON.stringify(runId)} cannot name a folder: use letters, digits, dot, dash and underscore.`,
     );
   }
-  return join(trainers, marker.runId, String(marker.generation), String(marker.nodeRank));
+  return join(trainers, runId, String(generation), String(nodeRank));
 }
 
 /** Whose launches were ever recorded in the folder: what a host that is taken back may still have. */
-export async function listTrainers(trainers: string): Promise<readonly Omit<TrainerMarker, 'workRoot'>[]> {
-  const found: Omit<TrainerMarker, 'workRoot'>[] = [];
+export async function listTrainers(trainers: string): Promise<readonly TrainerId[]> {
+  const found: TrainerId[] = [];
   for (const runId of await readdir(trainers).catch(() => []))
     for (const generation of await readdir(join(trainers, runId)).catch(() => []))
       for (const nodeRank of await readdir(join(trainers, runId, generation)).catch(() => [])) {

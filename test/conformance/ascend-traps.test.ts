@@ -162,6 +162,18 @@ describe('the trainer', () => {
     return { scene, host: await scene.host() };
   }
 
+  /** How the two nodes of a Dist-train gang end that meets the trap. */
+  async function endsOfTwo(runId: string, trap: string): Promise<readonly unknown[]> {
+    const distTrain = { vision: { npus: 1 }, language: { npus: 1 } };
+    const { scene, host } = await ready(runId, ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
+    await scene.runtime.trap(trap);
+    const { artifacts } = await host.stage('convertModel', { model: inputs.model });
+    const both = { ...inputs, converted: artifacts.converted! };
+    const one = await host.stagedIn(both);
+    const two = await (await scene.host('npu-b')).stagedIn(both, { nodeRank: 1, masterPort: one.port });
+    return Promise.all([one, two].map(({ train }) => train().catch((error: unknown) => error)));
+  }
+
   test.each([
     [
       'exit 0 on a missing checkpoint: CheckpointDamaged',
@@ -243,29 +255,15 @@ describe('the trainer', () => {
   });
 
   test('exit 0 without a word on a node that prints no marker: TrainerFailed, by what it has not saved', async () => {
-    const distTrain = { vision: { npus: 1 }, language: { npus: 1 } };
-    const { scene, host } = await ready('silent', ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
-    await scene.runtime.trap('silent-end 3');
-    const { artifacts } = await host.stage('convertModel', { model: inputs.model });
-    const both = { ...inputs, converted: artifacts.converted! };
-    const one = await host.stagedIn(both);
-    const two = await (await scene.host('npu-b')).stagedIn(both, { nodeRank: 1, masterPort: one.port });
-    const ends = Promise.all([one, two].map(({ train }) => train().catch((error: unknown) => error)));
-    expect((await ends)[1]).toMatchObject({
+    const [, quiet] = await endsOfTwo('silent', 'silent-end 3');
+    expect(quiet).toMatchObject({
       type: 'TrainerFailed',
       message: 'Host npu-b, node 1: the trainer ended without a word, but has saved iteration 2 of 6.',
     });
   });
 
   test('EI0002 on one host, a dead card on the other: the card is the root, EI0002 an echo', async () => {
-    const distTrain = { vision: { npus: 1 }, language: { npus: 1 } };
-    const { scene, host } = await ready('echo', ascendSpec({ layout: { hosts: 2, npusPerHost: 1, distTrain } }));
-    await scene.runtime.trap('card-dies 2');
-    const { artifacts } = await host.stage('convertModel', { model: inputs.model });
-    const both = { ...inputs, converted: artifacts.converted! };
-    const one = await host.stagedIn(both);
-    const two = await (await scene.host('npu-b')).stagedIn(both, { nodeRank: 1, masterPort: one.port });
-    const [cause, echo] = await Promise.all([one, two].map(({ train }) => train().catch((error: unknown) => error)));
+    const [cause, echo] = await endsOfTwo('echo', 'card-dies 2');
     expect(cause).toMatchObject({ type: 'TrainerFailed', message: expect.stringContaining('507054') as string });
     expect(echo).toMatchObject({ type: 'PeerLost', message: expect.stringContaining('EI0002') as string });
     const failures = [echo, cause].map((error, index) => {

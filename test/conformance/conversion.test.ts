@@ -10,48 +10,18 @@ import type { HostDeps } from '../../src/activities/host/deps.js';
 import { composePlan } from '../../src/backends/compose-plan.js';
 import { fillArgument, type HoleValues, type Plan } from '../../src/plan/plan.js';
 import { RunSpec, type RunSpecInput } from '../../src/spec/run.js';
+import { TINY_VIRTUAL } from '../support/demo-plan.js';
 import { scratchFolder } from '../support/scratch.js';
 import { BASE_MODEL, python, RUNTIME_BIN, TRAINER_HOME } from '../support/small-run.js';
 
 type Layout = RunSpecInput['layout'];
 const PP2 = { hosts: 1, npusPerHost: 2 } as const;
+const TP2 = { hosts: 1, npusPerHost: 4, tensorParallel: 2 } as const;
 const LAYOUTS: Readonly<Record<string, Layout>> = {
   'all vision on the first of two stages': { ...PP2, visionLayersPerStage: [2, 0], languageLayersPerStage: [0, 2] },
-  'split tensors on two stages': {
-    hosts: 1,
-    npusPerHost: 4,
-    tensorParallel: 2,
-    visionLayersPerStage: [2, 0],
-    languageLayersPerStage: [1, 1],
-  },
-  'virtual stages': {
-    ...PP2,
-    virtualPipeline: {
-      visionLayersPerStage: [
-        [1, 1],
-        [0, 0],
-      ],
-      languageLayersPerStage: [
-        [0, 0],
-        [1, 1],
-      ],
-    },
-  },
-  'virtual stages with split tensors': {
-    hosts: 1,
-    npusPerHost: 4,
-    tensorParallel: 2,
-    virtualPipeline: {
-      visionLayersPerStage: [
-        [1, 1],
-        [0, 0],
-      ],
-      languageLayersPerStage: [
-        [0, 0],
-        [1, 1],
-      ],
-    },
-  },
+  'split tensors on two stages': { ...TP2, visionLayersPerStage: [2, 0], languageLayersPerStage: [1, 1] },
+  'virtual stages': { ...PP2, virtualPipeline: TINY_VIRTUAL },
+  'virtual stages with split tensors': { ...TP2, virtualPipeline: TINY_VIRTUAL },
   'Dist-train with vision tensors split': {
     hosts: 1,
     npusPerHost: 4,

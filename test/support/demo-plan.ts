@@ -3,7 +3,19 @@ import { readFileSync } from 'node:fs';
 import { composePlan } from '../../src/backends/compose-plan.js';
 import type { Plan } from '../../src/plan/plan.js';
 import { parseSpec } from '../../src/spec/parse.js';
-import type { RunSpec } from '../../src/spec/run.js';
+import type { RunSpec, RunSpecInput } from '../../src/spec/run.js';
+
+/** The tiny model on two pipeline ranks with two virtual stages each: vision on the first stages, language on the last. */
+export const TINY_VIRTUAL: NonNullable<RunSpecInput['layout']['virtualPipeline']> = {
+  visionLayersPerStage: [
+    [1, 1],
+    [0, 0],
+  ],
+  languageLayersPerStage: [
+    [0, 0],
+    [1, 1],
+  ],
+};
 
 const laptop = new URL('../../examples/laptop.yaml', import.meta.url);
 

@@ -1,6 +1,7 @@
 /** What a retrain asks before its run begins, and the fact that it leaves behind. */
 import { composePlan } from '../../backends/compose-plan.js';
 import type { ControlActivities } from '../../contract/activities.js';
+import { refuseTrainFrom } from '../../contract/messages.js';
 import { looseSpecKey, promotionPrefix, retrainPrefix } from '../../contract/store-keys.js';
 import { unchangedSince, type PromotionFact, type RetrainFact } from '../../plan/promotions.js';
 import { showRefusal } from '../../spec/refusal.js';
@@ -22,8 +23,8 @@ export function createRetrains(
         const composed = composePlan(spec);
         if ('refusals' in composed)
           throw failure('SpecInvalid', composed.refusals.map(showRefusal).join('\n'), composed.refusals);
-        if (from === 'promoted' && spec.training.initFrom !== undefined)
-          throw failure('SpecInvalid', 'A retrain from the promoted model cannot begin from training.initFrom too.');
+        const refused = refuseTrainFrom(from, spec);
+        if (refused !== undefined) throw failure('SpecInvalid', refused);
         const body = canonicalJson(spec);
         const specKey = looseSpecKey(sha256Hex(body));
         await store.create(specKey, body);

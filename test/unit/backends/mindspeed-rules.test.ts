@@ -11,6 +11,7 @@ import { checkSpec } from '../../../src/spec/check.js';
 import { showRefusal } from '../../../src/spec/refusal.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
 import { demoInput, publishedInput } from './specs.js';
+import { TINY_VIRTUAL } from '../../support/demo-plan.js';
 
 type Layout = RunSpecInput['layout'];
 type Asked = Omit<Extract<RunSpecInput['runtime'], { kind: 'ascend' }>, 'kind' | 'mindspeedRelease'>;
@@ -451,16 +452,7 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
       layout: {
         hosts: 2,
         npusPerHost: 1,
-        virtualPipeline: {
-          visionLayersPerStage: [
-            [1, 1],
-            [0, 0],
-          ],
-          languageLayersPerStage: [
-            [0, 0],
-            [1, 1],
-          ],
-        },
+        virtualPipeline: TINY_VIRTUAL,
       },
     },
     'layout.virtualPipeline is {"visionLayersPerStage":[[1,1],[0,0]],"languageLayersPerStage":[[0,0],[1,1]]}: it must be left out with runtime.kind "cpu", whose trainer gives each rank one stage. Use visionLayersPerStage and languageLayersPerStage.',
