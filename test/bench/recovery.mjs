@@ -191,7 +191,6 @@ async function underTorchrun() {
       folder,
       plan,
       values,
-      elastic: kind === 'host',
       conf: flags['rdzv-conf'],
     });
     try {

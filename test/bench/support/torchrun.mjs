@@ -14,6 +14,8 @@ import { until } from './until.mjs';
 /** @import { Row } from './recoveries.mjs' */
 
 const RESTARTS = '1000';
+/** Else torchrun 2.7.1 tells a node that comes back nothing of the new master: all wait a minute for each other and end (dynamic_rendezvous.py:1205). */
+const OWN_STORE = { TORCH_DISABLE_SHARE_RDZV_TCP_STORE: '1' };
 
 export class TorchrunNodes {
   #folder;
@@ -23,25 +25,13 @@ export class TorchrunNodes {
   /** @type {ChildProcess[]} */
   #nodes = [];
 
-  /**
-   * `elastic`: one node may go on alone, by torchrun's own rendezvous; else both are there or none trains, by static ranks.
-   * @param {{ folder: string, plan: Plan, values: HoleValues, elastic: boolean, conf?: string }} of
-   */
-  static async start({ folder, plan, values, elastic, conf }) {
+  /** One node may go on alone: torchrun's own rendezvous decides. @param {{ folder: string, plan: Plan, values: HoleValues, conf?: string }} of */
+  static async start({ folder, plan, values, conf }) {
     const port = String(await findFreePort());
     const endpoint = ['--rdzv_backend', 'c10d', '--rdzv_endpoint', `127.0.0.1:${port}`, '--rdzv_id', 'bench'];
-    /** @param {number} node */
-    const rendezvous = (node) =>
-      elastic
-        ? // Whose torchrun is killed must not be the one that keeps the rendezvous: that is the end of all.
-          [
-            '--nnodes',
-            '1:2',
-            ...endpoint,
-            '--rdzv_conf',
-            [`is_host=${String(node === 0)}`, ...(conf ? [conf] : [])].join(),
-          ]
-        : ['--nnodes', '2', '--master_addr', '127.0.0.1', '--master_port', port, '--node_rank', String(node)];
+    // Whose torchrun is killed must not be the one that keeps the rendezvous: that is the end of all.
+    const conf0 = (/** @type {number} */ node) => [`is_host=${String(node === 0)}`, ...(conf ? [conf] : [])].join();
+    const rendezvous = (/** @type {number} */ node) => ['--nnodes', '1:2', ...endpoint, '--rdzv_conf', conf0(node)];
     const save = join(folder, 'save');
     mkdirSync(folder, { recursive: true });
     // As people run it: what is loaded is what was saved, so that a restart goes on from there.
@@ -79,7 +69,7 @@ export class TorchrunNodes {
     const log = openSync(join(work, 'torchrun.log'), 'a');
     this.#nodes[node] = spawn(command.program, args, {
       cwd: command.cwd,
-      env: command.env,
+      env: { ...command.env, ...OWN_STORE },
       stdio: ['ignore', log, log],
     });
   }
