@@ -14,7 +14,7 @@ declare module '@vitest/runner' {
 }
 
 /** Between them they meet a host's loss, a control plane that is away, lines that are cut, and a damaged commit. */
-const SEEDS = [1, 2, 3, 4, 5, 6];
+const SEEDS = [9, 10, 11, 17, 18, 45];
 
 /** `FIRST:COUNT`; left out, the seeds that are always played. */
 const chosen = process.env['ANNEAL_CHAOS']?.split(':').map(Number);
