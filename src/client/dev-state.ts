@@ -16,6 +16,8 @@ export interface DevState {
   /** Host and port of Temporal's gRPC service. */
   readonly address: string;
   readonly uiUrl: string;
+  /** The control worker's metrics; an older `anneal dev` had none. */
+  readonly metricsUrl?: string;
   readonly namespace: string;
   /** The store: an absolute folder, or the address of one on S3. No secret is in it. */
   readonly store: string;

@@ -43,7 +43,7 @@ export async function runAgent(config: AgentConfig, version: string): Promise<vo
     // Seconds, in which what an agent before this one has left open must not wait.
     const reading = hostEnvironment(config, process.env);
     reading.catch(() => undefined);
-    installRuntime();
+    installRuntime(config);
     const store = await openStoreToWrite(config.store);
     const { connection, client } = await connect(config.temporal);
     try {

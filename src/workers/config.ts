@@ -8,6 +8,12 @@ const clusterName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'must be 1 to 
 const hostName = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9.-]{0,100}$/, 'must be a host name');
 const seconds = z.number('must be a number of seconds').positive('must be greater than 0');
 
+const metricsAddress = z
+  .string()
+  .regex(/^.+:\d{1,5}$/, 'must be host:port, such as 127.0.0.1:9464')
+  .optional()
+  .describe('Where Prometheus reads /metrics of this process; left out, nowhere.');
+
 const Temporal = z.strictObject({
   address: z.string().min(1).describe('host:port of the Temporal server'),
   namespace: z.string().min(1).default('default'),
@@ -23,6 +29,7 @@ export const ControlConfig = z.strictObject({
       attachSeconds: seconds.default(60),
     })
     .default({ heartbeatSeconds: 20, attachSeconds: 60 }),
+  metricsAddress,
 });
 export type ControlConfig = z.output<typeof ControlConfig>;
 
@@ -61,6 +68,7 @@ const AgentShape = z.strictObject({
   store: StoreShape,
   leaseTtlSeconds: seconds.default(600).describe('How long a trainer lives without an answered heartbeat.'),
   graceSeconds: seconds.default(60).describe('How long a trainer that is asked to stop may take to save.'),
+  metricsAddress,
   ascend: Ascend.optional().describe('What only hosts with NPUs have.'),
 });
 export const AgentConfig = AgentShape.refine(

@@ -12,7 +12,7 @@ const WORKFLOW_BUNDLE = fileURLToPath(new URL('../workflow-bundle.js', import.me
 
 /** Resolves when the worker has been asked to end and has. */
 export async function runControlWorker(config: ControlConfig): Promise<void> {
-  installRuntime();
+  installRuntime(config);
   const store = await openStoreToWrite(config.store);
   const { connection, client } = await connect(config.temporal);
   const { namespace } = config.temporal;

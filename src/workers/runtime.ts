@@ -7,14 +7,26 @@ const WORKER_HEARTBEAT = '5 seconds';
 
 export const SHUTDOWN_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
+/** Names of metrics with `_total` and `_seconds`, and numbers in seconds. */
+const AS_PROMETHEUS_HAS_THEM = {
+  countersTotalSuffix: true,
+  unitSuffix: true,
+  useSecondsForDurations: true,
+  // All that begin so. The SDK's own buckets end at 10 seconds, where a large model has not begun to load.
+  histogramBucketOverrides: { anneal_incident_to: [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600] },
+};
+
 export interface Connected {
   readonly connection: NativeConnection;
   readonly client: Client;
 }
 
-/** Call once per process, before any worker. */
-export function installRuntime(): void {
+/** Call once per process, before any worker. `metricsAddress`: where `/metrics` is read; left out, nowhere. */
+export function installRuntime({ metricsAddress }: { readonly metricsAddress?: string | undefined }): void {
   Runtime.install({
+    ...(metricsAddress === undefined
+      ? {}
+      : { telemetryOptions: { metrics: { prometheus: { bindAddress: metricsAddress, ...AS_PROMETHEUS_HAS_THEM } } } }),
     // State changes of the SDK's parts are no news to an operator; what fails is.
     logger: new DefaultLogger('WARN'),
     workerHeartbeatInterval: WORKER_HEARTBEAT,

@@ -4,6 +4,7 @@ import type { GangNews, GangState } from '../contract/gang.js';
 import { onControlWorker } from './activities.js';
 import { gangPage } from './gang-page.js';
 import { newGang } from '../contract/gang-story.js';
+import { countIncidents } from './incident-metrics.js';
 
 export class GangView {
   state: GangState;
@@ -18,9 +19,8 @@ export class GangView {
   }
 
   show(change: Partial<GangState>): void {
-    this.state = { ...this.state, ...change };
     this.untold = { ...this.untold, ...change };
-    setCurrentDetails(gangPage(this.state));
+    this.take(change);
   }
 
   /** Tells the run what it does not know yet. A cancelled gang tells how it ended, too. */
@@ -39,7 +39,13 @@ export class GangView {
     });
     this.telling = sending.catch(() => undefined);
     await sending;
+    this.take(change);
+  }
+
+  private take(change: Partial<GangState>): void {
+    const { incidents } = this.state;
     this.state = { ...this.state, ...change };
+    countIncidents(incidents, this.state.incidents);
     setCurrentDetails(gangPage(this.state));
   }
 }

@@ -12,7 +12,7 @@ import { readChunks } from '../../src/storage/chunks.js';
 import { DevCluster } from '../support/dev-cluster.js';
 import { commitsOf, forget, filesBelow } from '../support/run-files.js';
 import { withTemporal } from '../support/run-history.js';
-import { smallSpec, writeDigits } from '../support/small-run.js';
+import { REPOSITORY, smallSpec, writeDigits } from '../support/small-run.js';
 import { trainersOf } from '../support/trainers.js';
 import { until, within } from '../support/until.js';
 
@@ -114,6 +114,16 @@ test('a rank that is stopped is a hang, and a host that answers nobody is lost: 
       .split('\n')
       .map((line) => JSON.parse(line) as unknown),
   ).toEqual(incidents);
+  const metrics = await (await fetch(cluster.state.metricsUrl ?? '')).text();
+  for (const failure of ['Hung', 'HostLost']) {
+    expect(metrics).toMatch(new RegExp(`^anneal_incidents_total{.*failure="${failure}".*} 1$`, 'm'));
+    expect(metrics).toMatch(
+      new RegExp(`^anneal_incident_to_new_iteration_seconds_count{.*failure="${failure}".*} 1$`, 'm'),
+    );
+  }
+  const rules = await readFile(join(REPOSITORY, 'infra/monitoring/alerts.yaml'), 'utf8');
+  for (const [name] of rules.matchAll(/\b(anneal|temporal)_\w+/g))
+    expect(metrics).toMatch(new RegExp(`^${name}{`, 'm'));
   await until('the run is found by its failures', LIMIT_MS, () =>
     withTemporal(cluster.state.address, async (client) => {
       const { count } = await client.workflow.count(`AnnealRun = '${run.runId}' AND AnnealFailures IN ('HostLost')`);

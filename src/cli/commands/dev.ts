@@ -19,10 +19,11 @@ export async function dev(flags: DevFlags): Promise<number> {
     print(
       `Anneal runs on this machine with ${String(flags.agents)} agents. Ctrl-C ends everything; runs go on at the next start.`,
     );
-    print(`  page:   ${running.state.uiUrl}`);
-    print(`  server: ${running.state.address}`);
-    print(`  state:  ${flags.stateDir}`);
-    print('  try:    anneal submit examples/laptop.yaml --watch');
+    print(`  page:    ${running.state.uiUrl}`);
+    print(`  server:  ${running.state.address}`);
+    if (running.state.metricsUrl !== undefined) print(`  metrics: ${running.state.metricsUrl}`);
+    print(`  state:   ${flags.stateDir}`);
+    print('  try:     anneal submit examples/laptop.yaml --watch');
     await aborted(AbortSignal.any([ending.signal, running.failed]));
     if (running.failed.aborted && !ending.signal.aborted) throw running.failed.reason;
     return ending.code() ?? EXIT_CODES.ok.code;

@@ -14,6 +14,8 @@ export interface DevLayout {
   /** The absolute state folder. */
   readonly folder: string;
   readonly address: string;
+  /** Of the control worker; the agents' metrics are left out on one machine. */
+  readonly metricsAddress: string;
   readonly agents: number;
   readonly store: StoreSettings;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -28,7 +30,14 @@ export function hostName(index: number): string {
 const SMALL = ['--max-semi-space-size=2'];
 
 /** Writes the files and returns the processes to keep: one control worker, and the agents. */
-export async function workersOf({ folder, address, agents, store, env }: DevLayout): Promise<readonly KeptSpec[]> {
+export async function workersOf({
+  folder,
+  address,
+  metricsAddress,
+  agents,
+  store,
+  env,
+}: DevLayout): Promise<readonly KeptSpec[]> {
   const shared = {
     cluster: DEV_CLUSTER,
     temporal: { address, namespace: DEV_NAMESPACE },
@@ -43,7 +52,7 @@ export async function workersOf({ folder, address, agents, store, env }: DevLayo
     logFile: join(folder, 'logs', `${name}.log`),
   });
   const workerConfig = join(folder, 'worker.yaml');
-  await writeSettings(workerConfig, shared);
+  await writeSettings(workerConfig, { ...shared, metricsAddress });
   const processes = [kept('worker', 'worker', workerConfig)];
   for (let index = 0; index < agents; index += 1) {
     const name = hostName(index);

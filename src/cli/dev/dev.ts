@@ -165,13 +165,17 @@ async function startAll(
   const program = await findTemporalCli({ env: options.env, root: PACKAGE_ROOT });
   const ports = await findPorts(options.port);
   if (ports.service !== options.port)
-    say(`Port ${String(options.port)} or ${String(options.port + 1000)} is busy; ${String(ports.service)} is taken.`);
+    say(
+      `Port ${String(options.port)}, ${String(options.port + 1000)} or ${String(options.port + 2000)} is busy; ${String(ports.service)} is taken.`,
+    );
   const address = `${LOOPBACK}:${String(ports.service)}`;
+  const metricsAddress = `${LOOPBACK}:${String(ports.metrics)}`;
   const store = await devStore(options.store, { folder, env, lookIn: options.env });
   if (options.fresh !== true) refuseOtherStore(readDevState(folder), store.settings);
   const fixed = {
     address,
     uiUrl: `http://${LOOPBACK}:${String(ports.ui)}`,
+    metricsUrl: `http://${metricsAddress}/metrics`,
     namespace: DEV_NAMESPACE,
     store: formatStoreAddress(store.settings),
     cluster: DEV_CLUSTER,
@@ -187,7 +191,8 @@ async function startAll(
   if (store.server !== undefined) await waitForS3(store.settings.s3, ready);
   // Said here, and not by every worker in its own log.
   await openStoreToWrite(store.settings);
-  const workers = (await workersOf({ folder, address, agents: options.agents, store: store.settings, env })).map(keep);
+  const layout = { folder, address, metricsAddress, agents: options.agents, store: store.settings, env };
+  const workers = (await workersOf(layout)).map(keep);
   return new Dev({ state, failed: failed.signal, folder, servers, workers, release });
 }
 

@@ -4,21 +4,23 @@ import { CommandError } from '../exit-codes.js';
 
 export const LOOPBACK = '127.0.0.1';
 
-/** Temporal's UI stands by habit this far above its service. */
+/** Temporal's UI stands by habit this far above its service; the metrics of a control worker twice as far. */
 const UI_DISTANCE = 1_000;
 /** As many dev servers on one machine; more is a mistake. */
 const MAX_TRIES = 100;
 
-export interface PortPair {
+export interface DevPorts {
   readonly service: number;
   readonly ui: number;
+  readonly metrics: number;
 }
 
-/** The first pair from `wished` on of which both could be bound a moment ago. */
-export async function findPorts(wished: number): Promise<PortPair> {
-  for (let service = wished; service < wished + MAX_TRIES; service += 1)
-    if ((await canBind(service)) && (await canBind(service + UI_DISTANCE)))
-      return { service, ui: service + UI_DISTANCE };
+/** The first from `wished` on of which all three could be bound a moment ago. */
+export async function findPorts(wished: number): Promise<DevPorts> {
+  for (let service = wished; service < wished + MAX_TRIES; service += 1) {
+    const ports = { service, ui: service + UI_DISTANCE, metrics: service + 2 * UI_DISTANCE };
+    if ((await canBind(ports.service)) && (await canBind(ports.ui)) && (await canBind(ports.metrics))) return ports;
+  }
   throw new CommandError(
     'failed',
     `No port from ${String(wished)} to ${String(wished + MAX_TRIES - 1)} is free; name another by --port.`,

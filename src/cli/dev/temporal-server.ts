@@ -5,7 +5,7 @@ import { SEARCH_ATTRIBUTES } from '../../contract/names.js';
 import { poll } from '../../process/wait.js';
 import { CommandError } from '../exit-codes.js';
 import type { KeptSpec } from './kept-process.js';
-import { LOOPBACK, type PortPair } from './ports.js';
+import { LOOPBACK, type DevPorts } from './ports.js';
 
 export const DEV_NAMESPACE = 'default';
 
@@ -15,7 +15,7 @@ const READY_LIMIT_MS = 60_000;
 export interface ServerPlace {
   readonly program: string;
   readonly folder: string;
-  readonly ports: PortPair;
+  readonly ports: Pick<DevPorts, 'service' | 'ui'>;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
