@@ -233,7 +233,7 @@ describe('the trainer', () => {
     expect(markedProcesses(marker)).toEqual([]);
   });
 
-  test('a silent hang: Hung, with the stacks of the rank and its plog in the evidence', async () => {
+  test('a silent hang: Hung, with the stacks of the rank, its plog and the findings of its host in the evidence', async () => {
     const { host, scene } = await ready('hang', ascendSpec({ limits: { iterationSeconds: 3 } }));
     await scene.runtime.trap('silent-hang 3');
     const { train, probe, stop } = await host.stagedIn(inputs);
@@ -253,6 +253,13 @@ describe('the trainer', () => {
     );
     const stacks = (await scene.store.read('runs/hang/incidents/000001/node-0/stacks.log'))?.toString();
     expect(stacks).toContain('pretrain_vlm.py');
+    const found = await until('the host has looked at itself', LIMIT_MS, () =>
+      scene.store.read('runs/hang/incidents/000001/node-0/doctor.json'),
+    );
+    expect(JSON.parse(found.toString())).toMatchObject({
+      ...{ host: 'npu-a', isFit: true },
+      checks: expect.arrayContaining([expect.objectContaining({ check: 'ecc' })]) as unknown,
+    });
   });
 
   test('exit 0 without a word on a node that prints no marker: TrainerFailed, by what it has not saved', async () => {

@@ -6,12 +6,11 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { incidentNodeFolder } from '../../contract/store-keys.js';
-import type { GangInput } from '../../contract/activities.js';
 import { withoutSecrets } from '../../process/marker.js';
 import { STACKS_MARK } from '../../process/stacks.js';
 import { pause } from '../../process/wait.js';
-import type { ObjectStore } from '../../storage/object-store.js';
 import { runParallel } from '../../storage/parallel.js';
+import { FINDINGS_FILE, storeFindings, type BrokenNode } from './host-findings.js';
 import { endOf, plogs, type Part } from './plogs.js';
 
 /** Of the trainer's log: some thousand lines, with the traceback of every rank of a host. */
@@ -20,10 +19,7 @@ const LOG_BYTES = 512 * 1024;
 const LIMIT_MS = 10_000;
 const AT_ONCE = 8;
 
-export interface Broken {
-  readonly store: ObjectStore;
-  readonly host: string;
-  readonly node: GangInput;
+export interface Broken extends BrokenNode {
   /** The trainer's folder. */
   readonly dir: string;
 }
@@ -37,7 +33,8 @@ export async function storeBundle(broken: Broken): Promise<number> {
   return files;
 }
 
-async function storeParts({ store, host, node, dir }: Broken, signal: AbortSignal): Promise<number> {
+async function storeParts(broken: Broken, signal: AbortSignal): Promise<number> {
+  const { store, host, node, dir } = broken;
   const parts = [
     ...(await endOf(dir, 'trainer.log', LOG_BYTES)),
     ...(await stacks(dir)),
@@ -48,10 +45,19 @@ async function storeParts({ store, host, node, dir }: Broken, signal: AbortSigna
   const { taken, leftOut } = await plogs(dir);
   const all = [...parts, ...taken];
   if (all.length === 0) return 0;
+  void storeFindings(broken);
   const folder = incidentNodeFolder(node.runId, node.generation, node.nodeRank);
   await runParallel(all, AT_ONCE, signal, ({ path, body }) => store.create(`${folder}${path}`, body, { signal }));
   const files = all.map(({ path, body, ofBytes }) => ({ path, bytes: body.length, ofBytes }));
-  const index = { host, machine: hostname(), generation: node.generation, nodeRank: node.nodeRank, files, leftOut };
+  const index = {
+    host,
+    machine: hostname(),
+    generation: node.generation,
+    nodeRank: node.nodeRank,
+    files,
+    leftOut,
+    follows: [FINDINGS_FILE],
+  };
   // Last, so that it tells of files that are there.
   await store.create(`${folder}index.json`, `${JSON.stringify(index, null, 2)}\n`, { signal });
   return all.length + 1;
