@@ -84,6 +84,15 @@ test.each([
   );
 });
 
+test.each([
+  ['HostBroken', ', without a if others are free.'],
+  ['HostUnfit', ', without a if others are free.'],
+  ['HostSuspect', 'from the last committed checkpoint.'],
+  ['TrainerFailed', 'from the last committed checkpoint.'],
+])('after %s the next generation begins %s', (type, words) => {
+  expect(judge(failed('a', type), 0).why).toMatch(new RegExp(`^Starts a new generation .*${words}$`));
+});
+
 test('who has to act is told what to do', () => {
   expect(judge(failed('a', 'OutOfMemory'), 0).why).toMatch(/OutOfMemory on a Use a smaller `microBatchSize`/);
   expect(judge(failed('a', 'HostDirty'), RESTARTS_WITHOUT_PROGRESS)).toMatchObject({
