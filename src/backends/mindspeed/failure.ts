@@ -160,7 +160,9 @@ function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
 
 const OWN_ERROR = /^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*)?(Error|Exception)\b(: |$)|^\[Rank \d+\] error: /;
 
-function byPeers({ lines }: ExitEvidence): ExitVerdict | undefined {
+function byPeers({ exit, lines, nodeRank }: ExitEvidence): ExitVerdict | undefined {
+  // At the end of a good training too, whoever ends last finds its peers gone, and torchrun says so.
+  if (exit.rc === 0 && nodeRank > 0) return undefined;
   const line = lines.findLast(namesCulprit) ?? lines.findLast(isEchoLine);
   if (line === undefined) return undefined;
   const own = firstOwnError(lines);
