@@ -115,7 +115,8 @@ function byWords(lines: readonly string[], rules: readonly Rule[]): ExitVerdict 
   for (const { signs, kind, sentence, advice } of rules) {
     const line = said.find((candidate) => signs.some((sign) => sign.test(candidate)));
     if (line === undefined) continue;
-    return { kind, message: `${sentence}: ${quote(line)}${advice === undefined ? '' : ` ${advice}`}` };
+    const message = `${sentence}: ${quote(line)}`;
+    return { kind, message: advice === undefined ? message : `${message.replace(/\.*$/, '.')} ${advice}` };
   }
   return undefined;
 }
