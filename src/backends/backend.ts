@@ -14,6 +14,7 @@ import { givesUp } from './mindspeed/failure-rules.js';
 import type { ExitEvidence, ExitVerdict } from './mindspeed/failure.js';
 import type { RuntimeProfile } from './mindspeed/job.js';
 import { parseLine } from './mindspeed/log.js';
+import { plogErrors } from './mindspeed/plog.js';
 import type { TrainerEvent } from './mindspeed/log.js';
 import { ascendProfile } from './mindspeed/profile.js';
 
@@ -36,6 +37,8 @@ export interface Backend {
   /** Returns the iteration that a folder is named after, or undefined if it is none of the trainer's. */
   readonly parseIterationFolder: (name: string) => number | undefined;
   readonly classifyExit: (evidence: ExitEvidence) => ExitVerdict;
+  /** The errors in the stack's own logs shortly before a moment (epoch milliseconds), in their order in time. */
+  readonly plogErrors: (texts: readonly string[], at: number) => readonly string[];
 }
 
 /** Both runtimes speak Megatron's words, so all that differs is in their profiles. */
@@ -51,6 +54,7 @@ export function backendFor(runtime: Pick<RuntimeSpec, 'kind'>): Backend {
     iterationFolder,
     parseIterationFolder,
     classifyExit,
+    plogErrors,
   };
 }
 

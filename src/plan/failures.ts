@@ -48,6 +48,8 @@ export interface FailureClass {
    * `once`: it was looked at and found unfit.
    */
   readonly hostFault?: 'again' | 'once';
+  /** Only when no other host says the same at the same time: then it is the software's, or of what they share. */
+  readonly ifAlone?: true;
   /** For people, with Markdown: what is seen and why, what the engine has done, and what to do. */
   readonly symptom: string;
   readonly engine: string;
@@ -252,6 +254,63 @@ export const FAILURES = {
       'Ended what was left of the trainer and opened the next generation. It counts against the host: twice in 24 hours sets it apart for a day.',
     remedy: 'Find out who killed it (out of memory, an operator).',
   },
+  HostBroken: {
+    retryable: false,
+    actor: 'workflow',
+    evidence: 'host',
+    gang: 'again',
+    hostFault: 'once',
+    ifAlone: true,
+    symptom:
+      'A chip or its driver has failed in a way that does not pass, by the words of the trainer or of CANN: memory errors of several bits (507054), a task scheduler that is dead (507010), a channel to the chip that is gone (507901), a driver that gives no access.',
+    engine:
+      'Set the host apart for a day with that reason (two hosts a run at most), and opened the next generation without it if others are free. When several hosts say the same at once, none is set apart.',
+    remedy:
+      'Do what the sentence advises, and look at `anneal doctor` on that host: reset or repair it, then `anneal hosts uncordon HOST`.',
+  },
+  HostSuspect: {
+    retryable: false,
+    actor: 'workflow',
+    evidence: 'host',
+    gang: 'again',
+    hostFault: 'again',
+    ifAlone: true,
+    symptom:
+      'Something of one host failed that may pass: a memory error, a port or a link that is down, a chip or a port that something else holds, a kernel that failed, an error of the driver or of a disk.',
+    engine:
+      'Opened the next generation from the last commit. It counts against the host, unless several hosts say the same at once: twice in 24 hours sets it apart for a day.',
+    remedy: 'Nothing, if it passes. The sentence quotes the line that decided and says where to look.',
+  },
+  HostFull: {
+    retryable: false,
+    actor: 'workflow',
+    evidence: 'cause',
+    gang: 'again',
+    symptom: 'A disk or the shared memory of a host has no room left.',
+    engine:
+      'Opened the next generation from the last commit. A host that is still full is found by the look before the launch (`HostUnfit`).',
+    remedy: 'Make room on that host: `anneal doctor` there names the folder.',
+  },
+  LinkFailed: {
+    retryable: false,
+    actor: 'workflow',
+    evidence: 'unclear',
+    gang: 'again',
+    symptom:
+      'A transfer between two NPUs failed for good: a link, or a peer that had died. So any failure that tells of an end comes before it.',
+    engine: 'Opened the next generation from the last commit. It counts against no host.',
+    remedy: 'If it comes back between the same two hosts, look at the links that the sentence names.',
+  },
+  SetupWrong: {
+    retryable: false,
+    actor: 'user',
+    evidence: 'cause',
+    gang: 'stop',
+    symptom:
+      'The trainer was set up in a way that cannot work: addresses or a rank table that do not fit the hosts, versions of CANN that differ, ranks that do not run the same, a package or library that is missing, a setting or an argument that CANN refuses.',
+    engine: 'Stopped the gang and did not start it again.',
+    remedy: 'Put right what the sentence names, on all hosts; then submit the spec again.',
+  },
   TrainerFailed: {
     retryable: false,
     actor: 'workflow',
@@ -423,6 +482,7 @@ export function gangClass(type: string): {
   readonly evidence: Evidence;
   readonly gang: GangAction;
   readonly hostFault: FailureClass['hostFault'] | null;
+  readonly ifAlone: boolean;
   readonly remedy: string;
 } {
   const row: Partial<FailureClass> | undefined = Object.hasOwn(FAILURES, type)
@@ -430,6 +490,6 @@ export function gangClass(type: string): {
     : Object.hasOwn(OBSERVED, type)
       ? OBSERVED[type as keyof typeof OBSERVED]
       : undefined;
-  const { evidence = 'unclear', gang = 'again', hostFault = null, remedy = '' } = row ?? {};
-  return { evidence, gang, hostFault, remedy };
+  const { evidence = 'unclear', gang = 'again', hostFault = null, ifAlone = false, remedy = '' } = row ?? {};
+  return { evidence, gang, hostFault, ifAlone, remedy };
 }

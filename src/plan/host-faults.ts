@@ -12,11 +12,17 @@ const FAULTS_KEPT = 5;
 
 /**
  * Failures that no spec can cause: nobody answers for the host, a process survives SIGKILL, somebody killed a supervisor, a look found it
- * unfit. A trainer that dies is none of them: it would die on every host.
+ * unfit, a chip has failed. A trainer that dies is none of them: it would die on every host. What several hosts of a gang say of themselves
+ * at once is not theirs, as Huawei's own stack counts it.
  */
 export function hostFaults(failures: readonly NodeFailure[]): readonly HostFault[] {
+  const isAlone = ({ host, type }: NodeFailure): boolean =>
+    failures.every((one) => one.host === host || one.type !== type);
   return failures
-    .filter(({ type }) => gangClass(type).hostFault !== null)
+    .filter((one) => {
+      const { hostFault, ifAlone } = gangClass(one.type);
+      return hostFault !== null && (!ifAlone || isAlone(one));
+    })
     .map(({ host, type, message }) => ({ host, failure: type, message }));
 }
 

@@ -51,7 +51,7 @@ export interface StepBack {
 
 /** `back` is left out when the generation began at iteration 0, so that there is no commit to drop. */
 export function judge(root: NodeFailure, restartsWithoutProgress: number, back?: StepBack): Verdict {
-  const { gang: action, remedy } = gangClass(root.type);
+  const { gang: action, hostFault, remedy } = gangClass(root.type);
   const giveUp = (...why: readonly string[]): Verdict => ({
     ...{ decision: 'give up', type: root.type, why: why.filter((part) => part !== '').join(' ') },
   });
@@ -78,5 +78,6 @@ export function judge(root: NodeFailure, restartsWithoutProgress: number, back?:
         .filter((part) => part !== '')
         .join(' '),
     };
-  return { decision: 'again', why: 'Starts a new generation from the last committed checkpoint.' };
+  const elsewhere = hostFault === 'once' ? `, without ${root.host} if others are free` : '';
+  return { decision: 'again', why: `Starts a new generation from the last committed checkpoint${elsewhere}.` };
 }

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { FileSetRef } from '../../src/contract/activities.js';
 import { checkpointManifestName, checkpointPrefix } from '../../src/contract/store-keys.js';
+import { hostFaults } from '../../src/plan/host-faults.js';
 import { rootCause } from '../../src/plan/verdict.js';
 import type { Plan } from '../../src/plan/plan.js';
 import { judge } from '../../src/preflight/judge.js';
@@ -200,14 +201,14 @@ describe('the trainer', () => {
     });
   });
 
-  test('an orphan on the port: TrainerFailed, and the next generation meets elsewhere and trains to its end', async () => {
+  test('an orphan on the port: HostSuspect, and the next generation meets elsewhere and trains to its end', async () => {
     const { host } = await ready('orphan');
     const orphan = spawn('python3', ['-c', HOLD_A_PORT], { stdio: ['pipe', 'pipe', 'inherit'] });
     const [said] = (await once(orphan.stdout, 'data')) as [Buffer];
     try {
       const masterPort = Number(said.toString());
       const before = await host.stagedIn(inputs, { masterPort });
-      await expect(before.train()).rejects.toMatchObject({ type: 'TrainerFailed' });
+      await expect(before.train()).rejects.toMatchObject({ type: 'HostSuspect' });
       await before.stop();
       const second = await host.stagedIn(inputs, { generation: 2 });
       expect(second.port).not.toBe(masterPort);
@@ -232,7 +233,7 @@ describe('the trainer', () => {
     expect(markedProcesses(marker)).toEqual([]);
   });
 
-  test('a silent hang: Hung, with the stacks of the rank and its plog in the evidence', async () => {
+  test('a silent hang: Hung, with the stacks of the rank, its plog and the findings of its host in the evidence', async () => {
     const { host, scene } = await ready('hang', ascendSpec({ limits: { iterationSeconds: 3 } }));
     await scene.runtime.trap('silent-hang 3');
     const { train, probe, stop } = await host.stagedIn(inputs);
@@ -252,6 +253,13 @@ describe('the trainer', () => {
     );
     const stacks = (await scene.store.read('runs/hang/incidents/000001/node-0/stacks.log'))?.toString();
     expect(stacks).toContain('pretrain_vlm.py');
+    const found = await until('the host has looked at itself', LIMIT_MS, () =>
+      scene.store.read('runs/hang/incidents/000001/node-0/doctor.json'),
+    );
+    expect(JSON.parse(found.toString())).toMatchObject({
+      ...{ host: 'npu-a', isFit: true },
+      checks: expect.arrayContaining([expect.objectContaining({ check: 'ecc' })]) as unknown,
+    });
   });
 
   test('exit 0 without a word on a node that prints no marker: TrainerFailed, by what it has not saved', async () => {
@@ -262,15 +270,19 @@ describe('the trainer', () => {
     });
   });
 
-  test('EI0002 on one host, a dead card on the other: the card is the root, EI0002 an echo', async () => {
-    const [cause, echo] = await endsOfTwo('echo', 'card-dies 2');
-    expect(cause).toMatchObject({ type: 'TrainerFailed', message: expect.stringContaining('507054') as string });
+  test.each([
+    ['EI0002 on one host, a dead card on the other: the card is the root (HostBroken), EI0002 an echo', 'card-dies'],
+    ['EI0002 on both hosts, a dead card in the plog of one: that one is the root (HostBroken)', 'card-dies-unsaid'],
+  ])('%s', async (_, trap) => {
+    const [cause, echo] = await endsOfTwo(trap, `${trap} 2`);
+    expect(cause).toMatchObject({ type: 'HostBroken', message: expect.stringContaining('507054') as string });
     expect(echo).toMatchObject({ type: 'PeerLost', message: expect.stringContaining('EI0002') as string });
     const failures = [echo, cause].map((error, index) => {
       const { type, message } = error as { type: string; message: string };
       return { host: index === 0 ? 'npu-b' : 'npu-a', nodeRank: 1 - index, type, message };
     });
-    expect(rootCause(failures)).toMatchObject({ host: 'npu-a', type: 'TrainerFailed' });
+    expect(rootCause(failures)).toMatchObject({ host: 'npu-a', type: 'HostBroken' });
+    expect(hostFaults(failures)).toMatchObject([{ host: 'npu-a', failure: 'HostBroken' }]);
   });
 });
 

@@ -76,7 +76,8 @@ describe('the chain once through', () => {
   test('a trainer that writes no loss record: read out of the log of the rank that reports, each iteration once', async () => {
     const { rows } = await cluster.anneal.runs.get('once').metrics();
     expect(rows.map(({ iteration }) => iteration)).toEqual(Array.from({ length: ITERATIONS }, (_, index) => index + 1));
-    expect(rows.every(({ loss, gradNorm, seconds }) => [loss, gradNorm, seconds].every(Number.isFinite))).toBe(true);
+    for (const { loss, gradNorm, learningRate, seconds } of rows)
+      expect([loss, gradNorm, learningRate, seconds].every(Number.isFinite)).toBe(true);
     const printed = await readFile(join(dirOf('npu-b', 'once', 1, 1), 'trainer.log'), 'utf8');
     expect(printed).toContain(`loss: ${exponential(rows.at(-1)?.loss ?? 0)} `);
   });
@@ -105,13 +106,17 @@ describe('a generation that breaks', () => {
   });
   const incidentsOf = async (runId: string) => cluster.anneal.runs.get(runId).incidents();
 
-  test('EI0002 on one host, a dead card on the other: the card is the root, and both logs of CANN are in the store', async () => {
+  test('EI0002 on one host, a dead card on the other: the card is the root, its host is set apart, and both logs of CANN are in the store', async () => {
     await runtime.trap('card-dies 7 1');
     expect((await run('card', anew(0.002))).outcome).toBe('promoted');
     const [incident, ...more] = await incidentsOf('card');
     expect(more).toEqual([]);
-    expect(incident).toMatchObject({ generation: 1, host: 'npu-a', failure: 'TrainerFailed' });
+    expect(incident).toMatchObject({ generation: 1, host: 'npu-a', failure: 'HostBroken' });
     expect(incident?.message).toContain('507054');
+    expect(incident?.decision).toContain('without npu-a if others are free');
+    const hosts = await cluster.anneal.hosts.list();
+    expect(hosts.find(({ facts }) => facts.name === 'npu-a')?.cordon?.reason).toContain('507054');
+    expect(hosts.find(({ facts }) => facts.name === 'npu-b')?.cordon).toBeNull();
     const folder = join(cluster.storeFolder, incident?.evidence ?? 'nothing');
     const plogs = await Promise.all(
       [0, 1].map(async (nodeRank) => {
@@ -122,6 +127,11 @@ describe('a generation that breaks', () => {
     );
     expect(plogs[0]).toContain('HBM MULTI BIT ECC ERROR');
     expect(plogs[1]).toContain('EI0002');
+    const found = JSON.parse(await readFile(join(folder, 'node-0/doctor.json'), 'utf8')) as object;
+    expect(found).toMatchObject({
+      host: 'npu-a',
+      checks: expect.arrayContaining([expect.objectContaining({ check: 'ecc' })]) as unknown,
+    });
     const report = await cluster.cli('report', 'card');
     expect(report.stdout).toMatch(/^evidence +\S+\/runs\/card\/incidents\/$/m);
   });

@@ -5,6 +5,7 @@ import type { Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { onTestFinished } from 'vitest';
 import type { HostDeps } from '../../src/activities/host/deps.js';
+import { HostDoctor } from '../../src/activities/host/host-doctor.js';
 import { HostFence } from '../../src/activities/host/fence.js';
 import { createProbeTrainer } from '../../src/activities/host/probe-trainer.js';
 import { createStageIn } from '../../src/activities/host/stage-in.js';
@@ -22,6 +23,7 @@ import { publishArtifact } from '../../src/storage/file-set.js';
 import { FolderStore } from '../../src/storage/folder-store.js';
 import { hostEnvironment } from '../../src/workers/host-environment.js';
 import { ascendRuntime, type AscendRuntime } from '../fixtures/ascend/runtime.js';
+import { ascendHost } from '../fixtures/ascend/tools.js';
 import { scratchFolder } from './scratch.js';
 import { BASE_MODEL, smallSpec, TRAINER_HOME } from './small-run.js';
 
@@ -111,16 +113,19 @@ export class AscendScene {
       environment: await hostEnvironment(settings, process.env),
       ...{ leaseTtlSeconds: 60, graceSeconds: 5 },
     };
-    return new AscendHost(deps, this);
+    const ascend = await ascendHost(join(workRoot, 'tools'));
+    return new AscendHost(deps, this, new HostDoctor({ runtime: 'ascend', npus: 2, workRoot, ascend }));
   }
 }
 
 export class AscendHost {
   readonly deps: HostDeps;
   readonly #scene: AscendScene;
+  readonly #doctor: HostDoctor;
 
-  constructor(deps: HostDeps, scene: AscendScene) {
+  constructor(deps: HostDeps, scene: AscendScene, doctor: HostDoctor) {
     this.deps = deps;
+    this.#doctor = doctor;
     this.#scene = scene;
   }
 
@@ -156,7 +161,7 @@ export class AscendHost {
     const { runId } = this.#scene;
     const { workRoot } = this.deps;
     const fence = new HostFence(workRoot, this.deps.facts.name);
-    const io = createStageIn(this.deps, fence);
+    const io = createStageIn(this.deps, fence, this.#doctor);
     const node = { runId, generation, nodeRank };
     const owner = { workflowId: 'run/run/train', firstRunId: 'first', generation };
     await run(io.stageIn, { ...node, fence: generation, owner, inputs, resumeFrom: null, checkFinite: false });

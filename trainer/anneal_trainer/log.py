@@ -48,9 +48,9 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
 
-    def add(self, iteration: int, consumed: int, loss: float, grad_norm: float, next_lr: float) -> None:
-        """Count one iteration; print when the interval is full. `next_lr` is the rate of the coming iteration,
-        which is what Megatron prints too: it reads the rate after stepping the schedule."""
+    def add(self, iteration: int, consumed: int, loss: float, grad_norm: float, lr: float) -> None:
+        """Count one iteration; print when the interval is full. `lr` is the rate that was used, as MindSpeed MM
+        prints it since 2.2.0; Megatron's own loop prints that of the coming iteration."""
         self.losses.append(loss)
         if iteration % self.interval:
             return
@@ -58,7 +58,7 @@ class Progress:
         self.log.last(
             f' [{datetime.now():%Y-%m-%d %H:%M:%S}] iteration {iteration:8d}/{self.train_iters:8d} |'
             f' consumed samples: {consumed:12d} | elapsed time per iteration (ms): {elapsed_ms:.1f} |'
-            f' learning rate: {next_lr:.6E} | global batch size: {self.global_batch:5d} |'
+            f' learning rate: {lr:.6E} | global batch size: {self.global_batch:5d} |'
             f' loss: {sum(self.losses) / len(self.losses):.6E} | loss scale: 1.0 |'
             f' grad norm: {grad_norm:.3f} | number of skipped iterations: {0:3d} |'
             f' number of nan iterations: {0:3d} |'

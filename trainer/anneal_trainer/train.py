@@ -116,7 +116,7 @@ class Trainer:
         state.consumed += args.global_batch_size
         state.schedule.step(args.global_batch_size)
         metrics.write(state.iteration, facts.loss, facts.grad_norm, lr, state.consumed, perf_counter() - started)
-        progress.add(state.iteration, state.consumed, facts.loss, facts.grad_norm, state.schedule.value())
+        progress.add(state.iteration, state.consumed, facts.loss, facts.grad_norm, lr)
         if facts.stop_requested:
             return 'exiting program after receiving SIGTERM.'
         if args.save_interval and state.iteration % args.save_interval == 0:

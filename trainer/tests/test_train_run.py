@@ -20,7 +20,7 @@ from anneal_trainer.text import IGNORE, ChatEncoder
 SPLIT = model_json(dist_config=dist_config(1, 1))
 LOSS_LINE = re.compile(
     r'^ \[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] iteration {8}2/ {6}20 \| consumed samples: {11}32 '
-    r'\| elapsed time per iteration \(ms\): [0-9.]+ \| learning rate: 3\.000000E-03 \| global batch size: {4}16 '
+    r'\| elapsed time per iteration \(ms\): [0-9.]+ \| learning rate: 1\.500000E-03 \| global batch size: {4}16 '
     r'\| loss: \d\.\d{6}E[+-]\d\d \| loss scale: 1\.0 \| grad norm: [0-9.]+ '
     r'\| number of skipped iterations:   0 \| number of nan iterations:   0 \|$',
     re.MULTILINE,
@@ -57,6 +57,15 @@ def test_the_log_has_megatrons_lines_in_megatrons_order(printed: tuple[Path, str
     assert places == sorted(places)
     assert (folder / 'save' / 'latest_checkpointed_iteration.txt').read_text() == '20'
     assert not list((folder / 'save').rglob('*.tmp'))
+
+
+# As MindSpeed MM prints it since 2.2.0, and not, as Megatron does, the rate of the coming iteration.
+def test_the_log_has_the_learning_rate_that_was_used(tmp_path: Path, task: Path) -> None:
+    result = Job(tmp_path, task, SPLIT, 2, ('--train-iters', '4')).start().finish()
+    printed = re.findall(r' iteration +\d+/.* learning rate: (\S+) \|', result.out)
+    used = [f'{float.fromhex(line["lr"]):.6E}' for line in result.metrics]
+    assert printed == used
+    assert printed[:3] == ['0.000000E+00', '1.500000E-03', '3.000000E-03']
 
 
 # Method: SIGTERM to the vision rank alone; both must leave at the same iteration, saved, with exit code 0.

@@ -11,6 +11,7 @@ import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { isStoreError } from '../../storage/errors.js';
 import { failure } from '../fail.js';
+import { plogTexts } from './plogs.js';
 import { measured, type RankWork } from './rank-work.js';
 
 /** A save that cannot be shipped though the store answers will not be shippable later either. */
@@ -24,6 +25,11 @@ const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'le
   'out-of-memory': 'OutOfMemory',
   'loss-diverged': 'LossDiverged',
   'checkpoint-missing': 'CheckpointDamaged',
+  'host-broken': 'HostBroken',
+  'host-suspect': 'HostSuspect',
+  'host-full': 'HostFull',
+  'link-failed': 'LinkFailed',
+  'setup-wrong': 'SetupWrong',
   killed: 'TrainerFailed',
   'peer-lost': 'PeerLost',
   'trainer-error': 'TrainerFailed',
@@ -47,7 +53,10 @@ export async function endOfTraining(
   const verdict =
     end.state === 'lost'
       ? ({ kind: 'supervisor-lost', message: end.message } as const)
-      : backend.classifyExit({ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations });
+      : backend.classifyExit({
+          ...{ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations },
+          plog: backend.plogErrors(await plogTexts(dir), Date.parse(end.exit.at)),
+        });
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const newest = tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
   // Whoever has not written its part of the last save has not trained to the end, whatever its exit code; unless a stop of its peer has
@@ -100,10 +109,9 @@ export async function endOfTraining(
   };
 }
 
-/** What we stopped after another node's end is never the cause of that end; but what its own agent had stopped it for before stays. */
-function isStoppedEcho(end: TrainerEnd, kind: string): boolean {
-  const isOwn = kind === 'loss-diverged' || kind === 'checkpoint-missing';
-  return end.state === 'exited' && end.exit.reason === 'stopped' && !isOwn;
+/** What we stopped after another node's end is never the cause of that end, unless it said itself what was wrong before. */
+function isStoppedEcho(end: TrainerEnd, kind: ExitVerdict['kind']): boolean {
+  return end.state === 'exited' && end.exit.reason === 'stopped' && kind === 'stopped';
 }
 
 function onNodes({ ranks, ...said }: NonNullable<ExitVerdict['notFinite']>, { gang }: Plan): NotFinite {

@@ -1,6 +1,6 @@
 /**
  * An agent's look at its own host, for gangs that are about to be launched there and for the pool. Whoever asks while one is under way shares
- * it: two looks at once would call the vendor's tools twice at once.
+ * it.
  */
 import type { HostHealth } from '../../plan/hosts.js';
 import type { HostCheck, HostFinding } from '../../plan/preflight.js';
@@ -29,6 +29,7 @@ const SENTENCE_LENGTH = 240;
 export class HostDoctor {
   readonly #places: HostPlaces;
   #looking: Promise<HostCheck> | undefined;
+  #probing: Promise<HostReadings> | undefined;
   #health: HostHealth | undefined;
 
   constructor(places: HostPlaces) {
@@ -38,6 +39,19 @@ export class HostDoctor {
   /** What the last look has found; undefined before the first. */
   get health(): HostHealth | undefined {
     return this.#health;
+  }
+
+  /** What the host is like at this moment, whole and whether or not it passes. */
+  async lookOnce(): Promise<Judgement> {
+    return judge(await this.#probe());
+  }
+
+  /** Two at once would call the vendor's tools twice at once. */
+  #probe(): Promise<HostReadings> {
+    this.#probing ??= probeHost(this.#places).finally(() => {
+      this.#probing = undefined;
+    });
+    return this.#probing;
   }
 
   look(): Promise<HostCheck> {
@@ -50,7 +64,7 @@ export class HostDoctor {
   async #look(): Promise<HostCheck> {
     const deadline = monotonicSeconds() + PASSES_SECONDS;
     for (;;) {
-      const readings = await probeHost(this.#places);
+      const readings = await this.#probe();
       const judgement = judge(readings);
       if (mayPass(judgement) && monotonicSeconds() < deadline) {
         await pause(LOOK_AGAIN_MS);

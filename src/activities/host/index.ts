@@ -22,7 +22,7 @@ export function createHostActivities(
   return {
     io: {
       ...createSources(deps),
-      ...createStageIn(deps, fence),
+      ...createStageIn(deps, fence, doctor),
       ...stages,
       checkHost: () => orFail(() => reporting(deps.facts.name, () => doctor.look())),
       probeTrainer: createProbeTrainer(deps),

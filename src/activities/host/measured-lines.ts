@@ -18,12 +18,10 @@ export function measuredLines(
   { parseLine }: Pick<Backend, 'parseLine'>,
 ): () => Promise<void> {
   let fromByte = 0;
-  let nextRate: number | undefined;
   const lineOf = (text: string): string => {
     const event = parseLine(text);
     if (event?.kind !== 'iteration') return '';
-    const line = measured(event, nextRate);
-    nextRate = event.learningRate;
+    const line = measured(event);
     return line === undefined ? '' : `${measurementLine(line)}\n`;
   };
   return async () => {
@@ -46,11 +44,13 @@ export function measuredLines(
   };
 }
 
-/** What the log does not have is NaN. Undefined where even the time is missing, which releases before 2.2.0 left out. */
-function measured(event: IterationEvent, usedRate: number | undefined): Measurement | undefined {
-  const { iteration, loss = NaN, gradNorm = NaN, consumedSamples, elapsedMs, at } = event;
-  if (at === undefined || consumedSamples === undefined || elapsedMs === undefined) return undefined;
-  // Megatron prints the rate of the coming iteration, so the one that was used stands in the line before.
-  const learningRate = usedRate ?? NaN;
+/**
+ * A loss or a norm that the log does not have is NaN. Undefined where one of the others is missing: of releases before 2.2.0, which print
+ * neither the time nor the rate that was used. MindSpeed MM's own loop does since then; Megatron's prints the rate of the coming iteration.
+ */
+function measured(event: IterationEvent): Measurement | undefined {
+  const { iteration, loss = NaN, gradNorm = NaN, learningRate, consumedSamples, elapsedMs, at } = event;
+  if (at === undefined || learningRate === undefined || consumedSamples === undefined || elapsedMs === undefined)
+    return undefined;
   return { iteration, loss, gradNorm, learningRate, consumedSamples, seconds: Math.round(elapsedMs * 1000) / 1e6, at };
 }

@@ -16,6 +16,7 @@ import { readPlan } from '../run-documents.js';
 import type { HostDeps } from './deps.js';
 import type { HostFence } from './fence.js';
 import { checkFinite } from './finite.js';
+import type { HostDoctor } from './host-doctor.js';
 import { storeBundle } from './incident-bundle.js';
 import { bringTrainingInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
@@ -34,6 +35,7 @@ export async function readStagedPlan(dir: string): Promise<Plan> {
 export function createStageIn(
   deps: HostDeps,
   fence: HostFence,
+  doctor: HostDoctor,
 ): Pick<IoActivities, 'stageIn' | 'openRendezvous' | 'stopTrainer'> {
   const { workRoot, facts, store } = deps;
   return {
@@ -74,7 +76,7 @@ export function createStageIn(
           const iteration = await iterationOf(dir);
           if (!input.isBroken) return { stopped, iteration };
           const node = { runId, generation, nodeRank };
-          return { stopped, iteration, evidence: await storeBundle({ store, host: facts.name, node, dir }) };
+          return { stopped, iteration, evidence: await storeBundle({ store, host: facts.name, node, dir, doctor }) };
         }),
       ),
   };

@@ -3,8 +3,8 @@ import type { HoleName } from '../../plan/plan.js';
 
 interface HandHole {
   readonly variable: string;
-  /** `there`: a folder that exists. `made`: a folder that the script makes. */
-  readonly kind: 'there' | 'made' | 'address' | 'port';
+  /** `there`: a folder that exists. `made`: a folder that the script makes. `interface`: one of this machine. */
+  readonly kind: 'there' | 'made' | 'address' | 'port' | 'interface';
   readonly meaning: string;
 }
 
@@ -34,6 +34,13 @@ export const HAND_HOLES: Readonly<Record<Exclude<HoleName, 'nodeRank'>, HandHole
   masterPort: { variable: 'ANNEAL_MASTER_PORT', kind: 'port', meaning: 'a free port of node 0, another at each start' },
 };
 
+/** No hole of a plan, since no argument has it: an agent's host knows it. */
+export const HAND_INTERFACE: HandHole = {
+  variable: 'ANNEAL_INTERFACE',
+  kind: 'interface',
+  meaning: 'the network interface of this host over which the nodes meet ("ip addr" shows it)',
+};
+
 /** In a JSON file of the plan, until the script puts the folder there. */
 export function placeholder(hole: HoleName): string {
   return `@{${hole}}`;
@@ -53,5 +60,10 @@ address() { given "$1" "$2"; [[ "\${!1}" =~ ^[A-Za-z0-9.:_-]+$ ]] || fail "$1 is
 port() {
   given "$1" "$2"
   [[ "\${!1}" =~ ^[1-9][0-9]{0,4}$ ]] && (( \${!1} <= 65535 )) || fail "$1 is \${!1}: it must be a port, 1 to 65535."
+}
+interface() {
+  given "$1" "$2"
+  [[ "\${!1}" =~ ^[A-Za-z0-9][A-Za-z0-9._:@-]*$ ]] && [ -e "/sys/class/net/\${!1}" ] ||
+    fail "$1 is \${!1}: this host has no such network interface, but these: $(ls -m /sys/class/net). It must be $2."
 }
 empty() { [ -z "$(ls -A -- "\${!1}")" ] || fail "$1 is \${!1}: it must be empty, since what is left there would be taken for a result."; }`;

@@ -2,12 +2,15 @@
 import type { Argument, CommandPlan, HoleName, JsonWithHoles, Plan, StageName, StagePlan } from '../../plan/plan.js';
 import { RELEASE_FOLDER, TRACKER_FILE } from '../mindspeed/checkpoint.js';
 import { FOLDERS } from '../mindspeed/convert.js';
-import { CHECKS, HAND_HOLES, placeholder } from './holes.js';
+import { INTERFACE_VARIABLES } from '../mindspeed/environment.js';
+import { CHECKS, HAND_HOLES, HAND_INTERFACE, placeholder } from './holes.js';
 
 /** `node` is given for the training alone. */
 export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
   const { files, commands } = plan.stages[stage];
   const holes = holesOf(plan.stages[stage]);
+  // Where nodes of Ascend hosts meet.
+  const isOfGang = plan.runtime === 'ascend' && node !== undefined;
   const what = node === undefined ? stage : `${stage}, node ${String(node)} of ${String(plan.gang.hosts)}`;
   return [
     '#!/usr/bin/env bash',
@@ -19,10 +22,13 @@ export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
     'here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"',
     CHECKS,
     '',
-    ...holes.map((hole) => `${HAND_HOLES[hole].kind} ${HAND_HOLES[hole].variable} ${quote(HAND_HOLES[hole].meaning)}`),
+    ...[...holes.map((hole) => HAND_HOLES[hole]), ...(isOfGang ? [HAND_INTERFACE] : [])].map(
+      ({ kind, variable, meaning }) => `${kind} ${variable} ${quote(meaning)}`,
+    ),
     // mm-convert leaves what an earlier call has written, and a later step would read it.
     ...(stage !== 'train' && holes.includes('work') ? ['empty ANNEAL_WORK'] : []),
     ...(plan.runtime === 'ascend' ? ['', ...CANN] : []),
+    ...(isOfGang ? ['', ...INTERFACE] : []),
     ...files.flatMap(({ path, content }) => ['', ...writeFile(stage, path, content)]),
     ...commands.flatMap((command) => ['', ...runCommand(command, node)]),
     ...evidence(plan, stage, node),
@@ -54,6 +60,14 @@ const CANN = [
   '  source "$set_env"',
   '  set -u',
   'fi',
+];
+
+/** As an agent sets them; a variable that its trainers never inherit would outrank the first. */
+const INTERFACE = [
+  'unset HCCL_IF_IP',
+  ...Object.entries(INTERFACE_VARIABLES).map(
+    ([name, before]) => `export ${name}="${before}$${HAND_INTERFACE.variable}"`,
+  ),
 ];
 
 function writeFile(stage: StageName, path: string, content: JsonWithHoles): readonly string[] {

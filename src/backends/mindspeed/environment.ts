@@ -1,6 +1,6 @@
 /**
  * The variables of a trainer on Ascend that every host gets alike, each with its reason. What differs from host to host, CANN's own and the
- * interface, is the agent's (`src/workers/host-environment.ts`); docs/operations.md has the table for people.
+ * name of the interface, is the agent's (`src/workers/host-environment.ts`); docs/operations.md has the table for people.
  */
 import type { Argument } from '../../plan/plan.js';
 
@@ -37,6 +37,13 @@ export const TRAINING_ENVIRONMENT: Readonly<Record<string, Argument>> = {
   // What a rank says must be in the log before it dies.
   PYTHONUNBUFFERED: '1',
 };
+
+/**
+ * By which each of the three libraries learns over which interface of a host its gang meets, with what stands before the name. Left to itself,
+ * each takes the first one by name, which on a host with several is another one than on its neighbour: the gang then waits for sockets until
+ * its connect time-out (EI0006). "=": exactly this one; without it HCCL takes every interface whose name begins so.
+ */
+export const INTERFACE_VARIABLES = { HCCL_SOCKET_IFNAME: '=', GLOO_SOCKET_IFNAME: '', TP_SOCKET_IFNAME: '' } as const;
 
 /**
  * torch's own watchdog must be the last to lose patience: it tears the process down at once, and CANN would not get to write which peer it

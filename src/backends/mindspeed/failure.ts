@@ -4,7 +4,8 @@
  */
 import type { ExitReport } from '../../process/trainer-files.js';
 import type { Tracker } from './checkpoint.js';
-import { CAUSES, givesUp, isEchoLine, NO_CHECKPOINT, type ExitKind } from './failure-rules.js';
+import type { ExitKind, Rule } from './failure-kinds.js';
+import { CAUSES, givesUp, isAdvice, isEchoLine, LAST_RESORT, namesCulprit, NO_CHECKPOINT } from './failure-rules.js';
 import { parseLine, type IterationEvent, type NotFiniteEvent } from './log.js';
 
 export interface ExitVerdict {
@@ -20,6 +21,8 @@ export interface ExitEvidence {
   readonly exit: Pick<ExitReport, 'reason' | 'rc'>;
   /** The last lines of standard output and standard error, in the order in which they came. */
   readonly lines: readonly string[];
+  /** Errors in CANN's own logs shortly before the end, in their order in time. */
+  readonly plog?: readonly string[];
   /** Only node 0 prints the marker and sees the tracker move. */
   readonly nodeRank: number;
   /** The tracker of the save folder; undefined if there is none. */
@@ -33,11 +36,14 @@ export function classifyExit(evidence: ExitEvidence): ExitVerdict {
     completed(evidence) ??
     gaveUp(evidence) ??
     neverRan(evidence) ??
+    // Before the question who ended it: another node's echo may have been faster than torchrun, which waits for its other ranks.
+    byWords(evidence.lines, CAUSES) ??
+    byPlog(evidence) ??
     stoppedOnRequest(evidence) ??
-    byWords(evidence) ??
     byRankReport(evidence) ??
     byPeers(evidence) ??
     traceback(evidence) ??
+    byWords(evidence.lines, LAST_RESORT) ??
     bySignalOrCode(evidence)
   );
 }
@@ -103,12 +109,24 @@ function stoppedOnRequest({ lines, exit, tracker }: ExitEvidence): ExitVerdict |
   return { kind: 'stopped', message: `The trainer ${why}.${at}` };
 }
 
-function byWords({ lines }: ExitEvidence): ExitVerdict | undefined {
-  for (const { pattern, kind, sentence } of CAUSES) {
-    const line = lines.findLast((candidate) => pattern.test(candidate.trimStart()));
-    if (line !== undefined) return { kind, message: `${sentence}: ${quote(line)}` };
+/** By the surest rule, and of the lines that it knows by the first: the error that counts is the one before all others. */
+function byWords(lines: readonly string[], rules: readonly Rule[]): ExitVerdict | undefined {
+  const said = lines.filter((line) => !isAdvice(line)).map((line) => line.trimStart());
+  for (const { signs, kind, sentence, advice } of rules) {
+    const line = said.find((candidate) => signs.some((sign) => sign.test(candidate)));
+    if (line === undefined) continue;
+    const message = `${sentence}: ${quote(line)}`;
+    return { kind, message: advice === undefined ? message : `${message.replace(/\.*$/, '.')} ${advice}` };
   }
   return undefined;
+}
+
+/** A trainer may only pass on that a peer is gone while CANN has written down which of its own chips has failed. */
+function byPlog({ plog = [] }: ExitEvidence): ExitVerdict | undefined {
+  return byWords(
+    plog,
+    CAUSES.filter(({ inPlog }) => inPlog === true),
+  );
 }
 
 /** torchrun's summary names the first rank that failed; the others fail after it, by lost connections. */
@@ -143,8 +161,10 @@ function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
 
 const OWN_ERROR = /^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*)?(Error|Exception)\b(: |$)|^\[Rank \d+\] error: /;
 
-function byPeers({ lines }: ExitEvidence): ExitVerdict | undefined {
-  const line = lines.findLast(isEchoLine);
+function byPeers({ exit, lines, nodeRank }: ExitEvidence): ExitVerdict | undefined {
+  // At the end of a good training too, whoever ends last finds its peers gone, and torchrun says so.
+  if (exit.rc === 0 && nodeRank > 0) return undefined;
+  const line = lines.findLast(namesCulprit) ?? lines.findLast(isEchoLine);
   if (line === undefined) return undefined;
   const own = firstOwnError(lines);
   if (own !== undefined) return { kind: 'trainer-error', message: `The trainer failed: ${quote(own)}` };

@@ -68,3 +68,14 @@ test('a store that is back in a moment refuses nobody', async () => {
   expect(await looking).toMatchObject({ findings: [] });
   expect(await looked()).toBe(2);
 });
+
+test('one look at what a host is like now waits for nothing that passes, and shares the tools with a look under way', async () => {
+  const { doctor, store, looked } = await host();
+  const looking = doctor.look();
+  const { isFit, checks } = await doctor.lookOnce();
+  expect(isFit).toBe(false);
+  expect(checks.find(({ check }) => check === 'store')?.findings).toHaveLength(1);
+  expect(await looked()).toBe(1);
+  await mkdir(store);
+  expect(await looking).toMatchObject({ findings: [] });
+});

@@ -2,10 +2,13 @@
 import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { storeFindings } from '../../../src/activities/host/host-findings.js';
 import { storeBundle } from '../../../src/activities/host/incident-bundle.js';
+import type { Judgement } from '../../../src/preflight/judge.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
 import { StoreError } from '../../../src/storage/errors.js';
 import { scratchFolder } from '../../support/scratch.js';
+import { until } from '../../support/until.js';
 
 const FOLDER = 'runs/run/incidents/000003/node-1/';
 let dir: string;
@@ -18,13 +21,17 @@ beforeEach(async () => {
   await mkdir(dir);
 });
 
-const bundle = (into = store): Promise<number> =>
-  storeBundle({ store: into, host: 'npu-b', node: { runId: 'run', generation: 3, nodeRank: 1 }, dir });
+const node = { runId: 'run', generation: 3, nodeRank: 1 };
+const sick: Judgement = { isFit: false, checks: [{ check: 'ecc', state: '1 error', findings: [] }] };
+const doctor = { lookOnce: () => Promise.resolve(sick) };
+const bundle = (into = store): Promise<number> => storeBundle({ store: into, host: 'npu-b', node, dir, doctor });
 const stored = async (name: string): Promise<string> => ((await store.read(FOLDER + name)) ?? '').toString();
+const found = async (): Promise<unknown> => JSON.parse(await stored('doctor.json'));
+/** What the host finds of itself comes when it comes. */
 async function names(): Promise<readonly string[]> {
   const keys: string[] = [];
   for await (const { key } of store.list(FOLDER)) keys.push(key.slice(FOLDER.length));
-  return keys;
+  return keys.filter((key) => key !== 'doctor.json');
 }
 async function plog(name: string, text: string, at: number): Promise<void> {
   const file = join(dir, 'plog/debug/plog', name);
@@ -53,7 +60,7 @@ test('log, stacks, exit, environment and the logs of CANN, with an index that co
   ]);
   expect(await stored('stacks.log')).toBe(dump);
   expect(JSON.parse(await stored('index.json'))).toMatchObject({
-    ...{ host: 'npu-b', generation: 3, nodeRank: 1, leftOut: [] },
+    ...{ host: 'npu-b', generation: 3, nodeRank: 1, leftOut: [], follows: ['doctor.json'] },
     files: expect.arrayContaining([{ path: 'exit.json', bytes: 19, ofBytes: 19 }]) as unknown,
   });
 });
@@ -102,6 +109,28 @@ test('what a trainer was started with, without what is secret', async () => {
       },
       ...{ HTTPS_PROXY: 'http://(left out)@proxy.example:3128/', KEYBOARD: 'kept' },
     },
+  });
+});
+
+describe('what the host finds of itself', () => {
+  test('follows the rest, which does not wait for it', async () => {
+    await writeFile(join(dir, 'trainer.log'), 'words\n');
+    let end: (found: Judgement) => void = () => undefined;
+    const looking = new Promise<Judgement>((resolve) => (end = resolve));
+    await storeBundle({ store, host: 'npu-b', node, dir, doctor: { lookOnce: () => looking } });
+    expect(await names()).toEqual(['index.json', 'trainer.log']);
+    expect(await stored('doctor.json')).toBe('');
+    end(sick);
+    await until('it is there', 5_000, async () => (await stored('doctor.json')) || undefined);
+    expect(await found()).toEqual({ host: 'npu-b', since: expect.any(String) as string, ...sick });
+  });
+
+  test.each([
+    ['fails', () => Promise.reject(new Error('no npu-smi')), 'The look failed: Error: no npu-smi'],
+    ['does not end', () => new Promise<never>(() => undefined), 'The look had not ended after 0.05 s.'],
+  ])('is said to be missing when the look %s', async (_, lookOnce, notLooked) => {
+    await storeFindings({ store, host: 'npu-b', node, doctor: { lookOnce } }, 50);
+    expect(await found()).toEqual({ host: 'npu-b', since: expect.any(String) as string, notLooked });
   });
 });
 

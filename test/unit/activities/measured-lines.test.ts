@@ -29,17 +29,26 @@ test('each iteration is a measurement, in whatever pieces the log grows', async 
   expect(await readFile(pieces, 'utf8')).toBe(written);
   const at = new Date(2025, 9, 28, 11, 38, 11).getTime();
   expect(parseMeasurements(written)).toEqual([
-    // Megatron prints the rate of the coming iteration, so that of the first is not known.
-    { iteration: 1, loss: 0.2864627, gradNorm: 6.413, learningRate: NaN, consumedSamples: 128, seconds: 20.9541, at },
+    // MindSpeed MM's loop prints the rate that the iteration was trained with, also the first of a generation.
+    { iteration: 1, loss: 0.2864627, gradNorm: 6.413, learningRate: 1e-5, consumedSamples: 128, seconds: 20.9541, at },
     {
-      ...{ iteration: 2, loss: 0.2864627, gradNorm: 6.413, learningRate: 1e-5, consumedSamples: 256 },
+      ...{ iteration: 2, loss: 0.2864627, gradNorm: 6.413, learningRate: 2e-5, consumedSamples: 256 },
       ...{ seconds: 20.9541, at: at + 1000 },
     },
     {
-      ...{ iteration: 3, loss: 1, gradNorm: NaN, learningRate: 2e-5, consumedSamples: 384 },
+      ...{ iteration: 3, loss: 1, gradNorm: NaN, learningRate: 3e-5, consumedSamples: 384 },
       ...{ seconds: 20.9541, at: at + 2000 },
     },
   ]);
+});
+
+test('the line of a release that prints the rate of the coming iteration has no time, and is no measurement', async () => {
+  const root = await scratchFolder();
+  const [log, file] = [join(root, 'log'), join(root, 'file')];
+  await writeFile(log, line(1).replace(/\[.*?\] /, '') + line(2).replace(/learning rate: \S+ \| /, '') + line(3));
+  await measuredLines(log, file, backend)();
+  const told = parseMeasurements(await readFile(file, 'utf8'));
+  expect(told.map(({ iteration, learningRate }) => [iteration, learningRate])).toEqual([[3, 3e-5]]);
 });
 
 test('a line that is longer than any of Megatron is passed over, and one that is not whole yet waits', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { HostDeps } from '../../../src/activities/host/deps.js';
+import { HostDoctor } from '../../../src/activities/host/host-doctor.js';
 import { HostFence } from '../../../src/activities/host/fence.js';
 import { createStageIn } from '../../../src/activities/host/stage-in.js';
 import { trainersFolder } from '../../../src/activities/host/work-folders.js';
@@ -68,7 +69,7 @@ function stageIn(host: string, ask: Ask): Promise<Restored | null> {
   const workRoot = join(root, host);
   const own = { runtimeBin: root, toolsHome: root, environment: inheritedEnvironment(process.env) };
   const deps = { store, workRoot, facts: { name: host }, ...own } as unknown as HostDeps; // all that it stands on
-  const activities = createStageIn(deps, new HostFence(workRoot, host));
+  const activities = createStageIn(deps, new HostFence(workRoot, host), new HostDoctor({ runtime: 'cpu', workRoot }));
   return new MockActivityEnvironment().run<[StageInInput], Restored | null, typeof activities.stageIn>(
     activities.stageIn,
     inputOf(ask),

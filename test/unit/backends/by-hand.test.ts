@@ -95,7 +95,7 @@ describe.each([
 
 describe('a training by hand', () => {
   const plan = planOf(distTrain);
-  const address = { ANNEAL_MASTER_ADDRESS: 'host-a', ANNEAL_MASTER_PORT: '29400' };
+  const address = { ANNEAL_MASTER_ADDRESS: 'host-a', ANNEAL_MASTER_PORT: '29400', ANNEAL_INTERFACE: 'lo' };
   const done = `echo '[after training is done] datetime: now'`;
   const tracker = (text: string): string => `printf '%s' '${text}' > "$ANNEAL_SAVE/latest_checkpointed_iteration.txt"`;
   const train = async (then: string, node = 1): Promise<Ended> => {
@@ -104,6 +104,7 @@ describe('a training by hand', () => {
     return bash([join(folder, `plan/3-train-node-${String(node)}.sh`)], {
       ...(await variables(...TRAINING)),
       ...address,
+      HCCL_IF_IP: '10.0.0.9',
     });
   };
 
@@ -126,6 +127,15 @@ describe('a training by hand', () => {
     expect(await argumentsOf('torchrun')).toEqual(expected);
     for (const { path, content } of plan.stages.train.files)
       expect(JSON.parse(await readFile(join(values['work'] ?? '', path), 'utf8'))).toEqual(fillJson(content, values));
+  });
+
+  test('names the interface to each library, as an agent does, and lets nothing outrank it', async () => {
+    const { output } = await train('env | grep -E "IFNAME|HCCL_IF_IP" | sort');
+    expect(output.split('\n').filter((line) => /^[A-Z_]+=/.test(line))).toEqual([
+      'GLOO_SOCKET_IFNAME=lo',
+      'HCCL_SOCKET_IFNAME==lo',
+      'TP_SOCKET_IFNAME=lo',
+    ]);
   });
 
   test('is done when the trainer says so and its tracker has the last iteration', async () => {
@@ -154,6 +164,9 @@ describe('a training by hand', () => {
     ['a path with a backslash', { ANNEAL_WORK: '/tmp/a\\b' }, 'must be an absolute path'],
     ['a port that is none', { ANNEAL_MASTER_PORT: '70000' }, 'must be a port'],
     ['an address that is none', { ANNEAL_MASTER_ADDRESS: 'a b' }, 'must be a name or an address'],
+    ['no interface', { ANNEAL_INTERFACE: '' }, 'ANNEAL_INTERFACE is not set: the network interface of this host'],
+    ['an interface that is not there', { ANNEAL_INTERFACE: 'no-such0' }, 'has no such network interface, but these: '],
+    ['an interface that is a path', { ANNEAL_INTERFACE: '../net/lo' }, 'has no such network interface'],
     ['no CANN', { CANN_SET_ENV: '/no/set_env.sh' }, 'Set CANN_SET_ENV'],
   ])('refuses %s before anything starts', async (_, change, message) => {
     await standIn('torchrun');
@@ -167,6 +180,13 @@ describe('a training by hand', () => {
     expect(ended.code).toBe(1);
     await expect(argumentsOf('torchrun')).rejects.toThrow('ENOENT');
   });
+});
+
+test('no interface is asked for where no nodes of Ascend hosts meet', () => {
+  const asks = (input: RunSpecInput) =>
+    handFiles(planOf(input)).flatMap(({ path, text }) => (text.includes('ANNEAL_INTERFACE') ? [path] : []));
+  expect(asks(demoInput)).toEqual([]);
+  expect(asks(distTrain)).toEqual(['3-train-node-0.sh', '3-train-node-1.sh']);
 });
 
 describe('the other steps by hand', () => {

@@ -68,6 +68,14 @@ describe('success', () => {
   });
 });
 
+test('a node that ends well after node 0 has left, though torchrun finds its peers gone', () => {
+  const line =
+    'E1126 03:24:07.565000 28518 torch/distributed/elastic/agent/server/api.py:954] torch.distributed.DistNetworkError: failed to recv, got 0 bytes';
+  const end = { exit: { reason: 'exited', rc: 0 }, lines: [line], nodeRank: 1 } as const;
+  expect(classifyExit(ended(end)).kind).toBe('left');
+  expect(classifyExit(ended({ ...end, exit: { reason: 'exited', rc: 1 } })).kind).toBe('peer-lost');
+});
+
 describe('an end with exit code 0 that is none', () => {
   test.each([
     'WARNING: could not find the metadata file /w/load/latest_checkpointed_iteration.txt',

@@ -19,6 +19,11 @@ test.each([
   ['HostDirty', true],
   ['SupervisorLost', true],
   ['HostUnfit', true],
+  ['HostBroken', true],
+  ['HostSuspect', true],
+  ['LinkFailed', false],
+  ['HostFull', false],
+  ['SetupWrong', false],
   ['GangUnfit', false],
   ['TrainerFailed', false],
   ['OutOfMemory', false],
@@ -26,6 +31,13 @@ test.each([
   ['NotPickedUp', false],
 ])('%s speaks against the host: %s', (type, isEvidence) => {
   expect(hostFaults([failure(type)])).toEqual(isEvidence ? [{ host: 'a', failure: type, message: 'why' }] : []);
+});
+
+test('what several hosts say of themselves at once speaks against none; a lost host does, however many are', () => {
+  const said = (host: string, type: string) => ({ host, nodeRank: 0, type, message: 'why' });
+  const broken = [said('a', 'HostBroken'), said('b', 'HostBroken'), said('c', 'HostSuspect'), said('d', 'PeerLost')];
+  expect(hostFaults(broken).map(({ host }) => host)).toEqual(['c']);
+  expect(hostFaults([said('a', 'HostLost'), said('b', 'HostLost')])).toHaveLength(2);
 });
 
 describe('a host', () => {
@@ -51,6 +63,24 @@ describe('a host', () => {
     scene.turn(released(owner('x'), HOUR, unfit)).vacated();
     expect(['a', 'b', 'c'].map((host) => hostStatus(scene.host(host)))).toEqual(['quarantined', 'quarantined', 'free']);
     expect(scene.host('a').cordon).toMatchObject({ reason: 'Unfit to train: why', until: 25 * HOUR });
+  });
+
+  test('whose chip has failed is set apart at once, one that is only suspect the second time', () => {
+    const scene = new Scene().turn(...free('a', 'b'), request(owner('x'), 2));
+    scene
+      .turn(
+        released(owner('x'), HOUR, [
+          ['a', 'HostBroken'],
+          ['b', 'HostSuspect'],
+        ]),
+      )
+      .vacated();
+    expect(['a', 'b'].map((host) => hostStatus(scene.host(host)))).toEqual(['quarantined', 'free']);
+    scene
+      .turn(request(owner('y'), 1))
+      .turn(released(owner('y'), 2 * HOUR, [['b', 'HostSuspect']]))
+      .vacated();
+    expect(hostStatus(scene.host('b'))).toBe('quarantined');
   });
 
   test('keeps what its agent has found, whatever else becomes of it', () => {

@@ -23,6 +23,22 @@ test.each([
   ['a supervisor that was killed', [failed('a', 'TrainerFailed', 1), failed('b', 'SupervisorLost')], 'b'],
   ['a dead trainer, not the one that waits for it', [failed('a', 'Hung', 1), failed('b', 'TrainerFailed', 7)], 'b'],
   ['an echo only after what hangs', [failed('a', 'PeerLost', 1), failed('b', 'Hung', 7)], 'b'],
+  [
+    'the chip that failed, though all others lost it before it could say so',
+    [
+      failed('a', 'PeerLost', 1),
+      failed('b', 'LinkFailed', 2),
+      failed('c', 'StaleGeneration'),
+      failed('d', 'HostBroken', 9),
+    ],
+    'd',
+  ],
+  [
+    'a trainer that died, not the lost packet of its peer',
+    [failed('a', 'LinkFailed', 1), failed('b', 'TrainerFailed', 7)],
+    'b',
+  ],
+  ['a lost packet before a connection that was reset', [failed('a', 'PeerLost', 1), failed('b', 'LinkFailed', 7)], 'b'],
   ['another writer of the log before all', [failed('a', 'HostLost', 1), failed('b', 'FactConflict')], 'b'],
 ])('the root cause is %s', (_, failures, host) => {
   expect(rootCause(failures)?.host).toBe(host);
@@ -37,6 +53,10 @@ test.each([
   ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS - 1, 'again'],
   ['TrainerFailed', RESTARTS_WITHOUT_PROGRESS, 'give up'],
   ['HostLost', 1, 'again'],
+  ['HostBroken', 1, 'again'],
+  ['HostSuspect', 1, 'again'],
+  ['LinkFailed', RESTARTS_WITHOUT_PROGRESS, 'give up'],
+  ['SetupWrong', 0, 'give up'],
   ['Hung', 1, 'again'],
   ['Hung', RESTARTS_WITHOUT_PROGRESS, 'give up'],
   ['no type of ours', 1, 'again'],
@@ -62,6 +82,15 @@ test.each([
   expect(judge(failed('a', 'CheckpointDamaged'), 0, { from: 20, to }).why).toBe(
     `Drops the damaged commit of iteration 20; ${sentence}.`,
   );
+});
+
+test.each([
+  ['HostBroken', ', without a if others are free.'],
+  ['HostUnfit', ', without a if others are free.'],
+  ['HostSuspect', 'from the last committed checkpoint.'],
+  ['TrainerFailed', 'from the last committed checkpoint.'],
+])('after %s the next generation begins %s', (type, words) => {
+  expect(judge(failed('a', type), 0).why).toMatch(new RegExp(`^Starts a new generation .*${words}$`));
 });
 
 test('who has to act is told what to do', () => {
