@@ -77,6 +77,7 @@ const ECHOES: readonly RegExp[] = [
   /Broken pipe/,
   /Socket Timeout/,
   /recvValue failed/,
+  /failed to recv, got 0 bytes/,
 ];
 
 export function isEchoLine(line: string): boolean {

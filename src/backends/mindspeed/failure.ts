@@ -143,9 +143,10 @@ function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
 
 const OWN_ERROR = /^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*)?(Error|Exception)\b(: |$)|^\[Rank \d+\] error: /;
 
-function byPeers({ lines }: ExitEvidence): ExitVerdict | undefined {
+function byPeers({ lines, exit, nodeRank }: ExitEvidence): ExitVerdict | undefined {
   const line = lines.findLast(isEchoLine);
-  if (line === undefined) return undefined;
+  // torchrun ends with 0 when its ranks have, and waits for the other nodes: node 0, which keeps the list, may leave before it is read.
+  if (line === undefined || (exit.rc === 0 && nodeRank > 0)) return undefined;
   const own = firstOwnError(lines);
   if (own !== undefined) return { kind: 'trainer-error', message: `The trainer failed: ${quote(own)}` };
   return { kind: 'peer-lost', message: `The trainer lost another rank of its gang: ${quote(line)}` };
