@@ -356,7 +356,7 @@ export const FAILURES = {
     symptom:
       "A stage's program ended with an exit code other than 0 (and 3, which is `DataRefused`), could not be started, or wrote no report that can be read.",
     engine:
-      'Tried the stage on another host; when every live host was tried, each gets a second chance; four tries in all, then the run ends. `evaluate` is not tried again.',
+      'Tried the stage on another host; when every live host was tried, each gets a second chance; four tries in all, then the run ends. `evaluate`: another lease, three in all.',
     remedy: '`anneal logs RUN --stage STAGE` has its words.',
   },
   Detached: {
@@ -405,23 +405,24 @@ export const OBSERVED = {
     evidence: 'unclear',
     gang: 'again',
     symptom:
-      'No heartbeat within the limit (20 s for a trainer, a minute for stages, 10 s for the watchers on the control queue).',
+      'No heartbeat within the limit (20 s for a trainer, staging in and `evaluate`, a minute for other stages, 10 s for the watchers on the control queue).',
     engine:
       'Trainer: the same work again in the same generation, up to 20 times. Stage: the server repeats it on the host; if nobody takes it up there, `NotPickedUp`. Watcher: another control worker takes it up.',
   },
   NotPickedUp: {
     evidence: 'unclear',
     gang: 'again',
-    symptom: 'The agent did not take work up in time (a minute by default).',
+    symptom:
+      'The agent did not take work up in time: a minute for a stage, 20 s for `evaluate`, 8 s where a gang waits for its launch; of a trainer that runs, `attachSeconds`.',
     engine:
-      'Stage: another host; `evaluate`: the run ends. Trainer: all hosts of the gang are asked for a sign of life, and this one counts as lost if others answer and it does not.',
+      'Stage: another host; `evaluate`: another lease. In a gang: all its hosts are asked for a sign of life, and this one counts as lost if others answer and it does not; else the same work is scheduled again.',
   },
   HostLost: {
     evidence: 'host lost',
     gang: 'again',
     hostFault: 'again',
     symptom:
-      'The host did not answer within seconds when all hosts of the gang were asked for a sign of life: after the end of a node, or when its agent did not take work up.',
+      'The host did not answer within seconds when all hosts of the gang were asked for a sign of life: after the end of a node, or when its agent did not take work up, also before the launch.',
     engine:
       'Did not wait for it, and opened the next generation. It counts against the host: twice in 24 hours sets it apart for a day. Whatever still runs there ends with its lease and can change nothing.',
   },

@@ -38,7 +38,14 @@ export type Verdict =
   | { readonly decision: 'again'; readonly why: string }
   /** The commit that was to be restored is damaged: drop it and take the one before. */
   | { readonly decision: 'one commit back'; readonly why: string }
+  | { readonly decision: 'complete'; readonly why: string }
   | { readonly decision: 'give up'; readonly why: string; readonly type: string };
+
+/** Of a generation that broke when its last iteration was committed: whatever ended it takes nothing away. */
+export const COMPLETE: Verdict = {
+  decision: 'complete',
+  why: 'Training is complete: its last iteration is committed.',
+};
 
 /** Restarts that gained a commit are free; so many in a row that gained none end the run. */
 export const RESTARTS_WITHOUT_PROGRESS = 3;

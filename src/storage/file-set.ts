@@ -2,6 +2,6 @@
 export { artifactRefOf, fileSetOf, readManifest, scanFolder } from './manifest.js';
 export type { FileSet, FileSetRef } from './manifest.js';
 export type { Origins } from './bring-files.js';
-export { materialize } from './materialize.js';
+export { materialize, partialOf } from './materialize.js';
 export { publishArtifact, publishFileSet } from './publish.js';
 export { verifyFileSet } from './verify.js';

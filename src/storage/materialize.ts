@@ -83,7 +83,7 @@ async function bring(
   if (known !== undefined && (await isGood(folder, files, known, options)))
     return { folder, files, reused: true, origins: allLocal(files) };
 
-  const partial = `${folder}.partial`;
+  const partial = partialOf(folder);
   await takeOver(folder, partial, stamp !== undefined);
   // What a mended copy has beyond this selection stays: another stage may have asked for it.
   const kept = known?.brought ?? {};
@@ -95,6 +95,11 @@ async function bring(
   await rename(partial, folder);
   await syncFolder(dirname(folder));
   return { folder, files, reused: false, origins };
+}
+
+/** Where a copy is built. */
+export function partialOf(folder: string): string {
+  return `${folder}.partial`;
 }
 
 /** Makes `partial` the folder to work in: a copy of ours that failed its check becomes it, unless an unfinished one is there already. */

@@ -5,7 +5,7 @@ import { onNpu } from './activities.js';
 import { failureFacts } from './failure.js';
 import { HostDrained } from './gang.js';
 import { withHosts } from './lease.js';
-import { HOST_STAGE } from './options.js';
+import { EVALUATE } from './options.js';
 import { HOST_FAILURES } from './some-host.js';
 import type { Artifacts, RunParts } from './train-stage.js';
 
@@ -39,7 +39,7 @@ function evaluateOnce({ input, opening, view }: RunParts, inputs: Artifacts): Pr
       if (lease === undefined) throw ApplicationFailure.nonRetryable('The pool granted no host.', 'NoHost');
       view.on('evaluate', lease.host.name);
       view.show('evaluate', { note: '' });
-      const npu = onNpu(cluster, lease.host.name, 'evaluate', HOST_STAGE);
+      const npu = onNpu(cluster, lease.host.name, 'evaluate', EVALUATE);
       return npu.evaluateModel({ runId, inputs, fence: lease.fence, owner });
     },
   );

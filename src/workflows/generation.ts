@@ -1,16 +1,12 @@
 /** One generation: stage in on all hosts, launch all ranks, commit their saves as they become complete, end together. */
-import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import { CancellationScope } from '@temporalio/workflow';
 import type { CompleteSave } from '../contract/activities.js';
-import { onIo, watching } from './activities.js';
+import { watching } from './activities.js';
 import { failureFacts } from './failure.js';
-import { GangBroken, hostOf, throwBroken, type Generation } from './gang.js';
-import { withHandover, withRestored, withWords } from '../contract/gang-story.js';
-import { HOST_DUTY, HOST_STAGE } from './options.js';
-import { refuseUnfit } from './preflight.js';
+import { GangBroken, hostOf, type Generation } from './gang.js';
+import { withHandover, withWords } from '../contract/gang-story.js';
 import { runRanks } from './ranks.js';
-
-/** A trainer that was left behind ends with its lease: no run has that many generations in that time. */
-const PORTS_EXCLUDED = 100;
+import { prepareHosts } from './staging.js';
 
 export async function runGeneration(gang: Generation): Promise<void> {
   gang.view.show({ phase: 'staging in' });
@@ -75,46 +71,5 @@ function hear({ view, generation }: Generation, { words, workerReplaced }: Compl
   if (workerReplaced) {
     const what = 'it was gone while it watched for saves';
     view.show(withHandover(view.state, { at: Date.now(), generation, who: 'control worker', what, isHeard: true }));
-  }
-}
-
-/**
- * Every host is fit, and has its verified copies and its load folder, or none starts. Both at once: a look costs no recovery a second. Returns
- * the rendezvous port on node 0's host.
- */
-async function prepareHosts(gang: Generation): Promise<number> {
-  const { runId, cluster, inputs } = gang.input;
-  const { generation, from, checkFinite } = gang;
-  const resumeFrom = from === undefined ? null : { iteration: from.iteration, checkpoint: from.checkpoint };
-  const staging = new CancellationScope();
-  const staged = gang.leases.map(({ host, fence }, nodeRank) =>
-    staging.run(() =>
-      onIo(cluster, host.name, `stage in g${String(generation)}`, HOST_STAGE).stageIn({
-        ...{ runId, generation, nodeRank, fence, owner: gang.owner, inputs, resumeFrom, checkFinite },
-      }),
-    ),
-  );
-  const allStaged = Promise.allSettled(staged);
-  try {
-    await refuseUnfit(gang);
-  } catch (error) {
-    // What has begun there is ended with the lease, and lies in folders that no other generation reads.
-    staging.cancel();
-    await allStaged;
-    throw error;
-  }
-  await throwBroken(gang, staged);
-  const restored = (await Promise.all(staged)).flatMap((node) => node ?? []);
-  gang.view.show(withRestored(gang.view.state, restored));
-  const first = hostOf(gang, 0);
-  try {
-    const io = onIo(cluster, first, `rendezvous g${String(generation)}`, HOST_DUTY);
-    const exclude = [...gang.ports].slice(-PORTS_EXCLUDED);
-    const { port } = await io.openRendezvous({ runId, generation, nodeRank: 0, exclude });
-    gang.ports.add(port);
-    return port;
-  } catch (error) {
-    if (isCancellation(error)) throw error;
-    throw new GangBroken([{ host: first, nodeRank: 0, ...failureFacts(error) }]);
   }
 }

@@ -32,8 +32,13 @@ export const WATCH: ActivityOptions = {
   retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },
 };
 
-/** A host that does not take work up within this time is passed over; its queue belongs to it alone. */
+/**
+ * A stage on a host that does not take it up within this time goes to another one. Nobody holds hosts meanwhile, and elsewhere it would begin
+ * with its downloads, so an agent that is being restarted or upgraded gets the time to come back.
+ */
 const PICKED_UP = '1 minute';
+/** In a gang everybody waits for the last one: who has not taken work up by then is asked for a sign of life, which decides. */
+const GANG_PICKED_UP_SECONDS = 8;
 
 /** Files that nobody reads any more: what cannot be deleted costs disk, and nothing waits long for it. */
 export const DELETE: ActivityOptions = {
@@ -53,12 +58,28 @@ export const HOST_STAGE: ActivityOptions = {
   retry: { initialInterval: '2 seconds', maximumInterval: '1 minute' },
 };
 
-/** Short duties on a host that has a gang: no retry by the server, the gang decides. */
-export const HOST_DUTY: ActivityOptions = {
-  startToCloseTimeout: '5 minutes',
-  scheduleToStartTimeout: PICKED_UP,
-  heartbeatTimeout: '1 minute',
-  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 }, // a gang must not wait
+/**
+ * Judging holds a host of the pool, and begins anew wherever it is repeated: so a host that is lost is given back soon, and another one asked for.
+ * An agent that is back by then has it again.
+ */
+export const EVALUATE: ActivityOptions = {
+  ...HOST_STAGE,
+  scheduleToStartTimeout: '20 seconds',
+  heartbeatTimeout: '20 seconds',
+};
+
+/** As a stage, with the gang waiting: its silence is a question to all hosts and no answer, so it may be short. */
+export const STAGE_IN: ActivityOptions = {
+  ...HOST_STAGE,
+  scheduleToStartTimeout: `${String(GANG_PICKED_UP_SECONDS)} seconds`,
+  heartbeatTimeout: '20 seconds', // it beats every second; an agent that is back sooner has it repeated at once
+};
+
+/** A free port is found in milliseconds. */
+export const RENDEZVOUS: ActivityOptions = {
+  scheduleToStartTimeout: `${String(GANG_PICKED_UP_SECONDS)} seconds`,
+  startToCloseTimeout: '15 seconds',
+  retry: { initialInterval: '1 second', maximumAttempts: 2 }, // once more for an agent that was just restarted
 };
 
 /**
@@ -106,13 +127,13 @@ export const PROBE_STACKS: ActivityOptions = {
 
 /**
  * A trainer is observed for as long as it runs. One attempt only: the workflow knows why an attempt ended, and schedules
- * the same work again on the same queue when silence is all it knows.
+ * the same work again on the same queue when silence is all it knows. A launch has no trainer to lose, and no agent that was silent before.
  */
-export function observeTrainer(timing: Timing): ActivityOptions {
+export function observeTrainer({ attachSeconds, heartbeatSeconds }: Timing, isLaunch: boolean): ActivityOptions {
   return {
     startToCloseTimeout: '60 days', // no limit that a training could meet
-    scheduleToStartTimeout: `${String(timing.attachSeconds)} seconds`,
-    heartbeatTimeout: `${String(timing.heartbeatSeconds)} seconds`,
+    scheduleToStartTimeout: `${String(isLaunch ? Math.min(GANG_PICKED_UP_SECONDS, attachSeconds) : attachSeconds)} seconds`,
+    heartbeatTimeout: `${String(heartbeatSeconds)} seconds`,
     cancellationType: 'WAIT_CANCELLATION_COMPLETED', // hosts are free only when the trainers are gone
     retry: { maximumAttempts: 1 },
   };

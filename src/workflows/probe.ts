@@ -1,5 +1,5 @@
 /** Asks all hosts of a gang for a sign of life, so that a lost host is told from a dead process, and both from a control plane that is away. */
-import { CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
+import { CancellationScope, CancelledFailure, isCancellation, sleep } from '@temporalio/workflow';
 import type { LastWords, TrainerLook } from '../contract/activities.js';
 import { judgeProbe, type ProbeTurn } from '../plan/probe.js';
 import type { NodeFailure } from '../plan/verdict.js';
@@ -15,18 +15,34 @@ export interface Probed {
   readonly looks: readonly (TrainerLook | undefined)[];
 }
 
-/** No answer of the activity itself: the host did not take it up, or took it up and froze. */
 const NO_ANSWER: readonly string[] = ['NotPickedUp', 'TimedOut', 'Silent'];
+const NOBODY: Probed['lost'] = new Map();
+
+/** No answer of an activity itself: the host did not take it up, or took it up and froze. */
+export function isNoAnswer(error: unknown): boolean {
+  return NO_ANSWER.includes(failureFacts(error).type);
+}
 
 export class Probe {
   private readonly gang: Generation;
-  private readonly scope = CancellationScope.current();
+  private readonly scope: CancellationScope;
   private asking: Promise<Probed> | undefined;
   /** The last answer; of a rank that has failed by it nobody asks again. */
   last: Probed | undefined;
 
-  constructor(gang: Generation) {
+  constructor(gang: Generation, scope = CancellationScope.current()) {
     this.gang = gang;
+    this.scope = scope;
+  }
+
+  /** By the last answer. */
+  get lost(): Probed['lost'] {
+    return this.last?.lost ?? NOBODY;
+  }
+
+  /** Asks, and ends whoever asks as if it were cancelled when a host is lost: `lost` says which. */
+  async throwIfLost(): Promise<void> {
+    if ((await this.ask()).lost.size > 0) throw new CancelledFailure('A host of the gang is lost.');
   }
 
   /** Ranks that ask at the same time share one answer; a gang that was cancelled meanwhile is cancelled. */
@@ -57,8 +73,8 @@ export class Probe {
         if (turns.length > 1) view.show({ note: '' });
         const lost =
           verdict.kind === 'known'
-            ? await this.lost('HostLost', verdict.lost)
-            : await this.lost('AllSilent', [...this.gang.leases.keys()]);
+            ? await this.failures('HostLost', verdict.lost)
+            : await this.failures('AllSilent', [...this.gang.leases.keys()]);
         this.last = { looks, lost };
         return this.last;
       }
@@ -81,7 +97,7 @@ export class Probe {
       return await io.probeTrainer({ runId, generation, nodeRank, stacks });
     } catch (error) {
       if (isCancellation(error) && CancellationScope.current().consideredCancelled) throw error;
-      if (NO_ANSWER.includes(failureFacts(error).type)) return undefined;
+      if (isNoAnswer(error)) return undefined;
       return { trainer: 'absent', ranks: [] };
     }
   }
@@ -96,7 +112,7 @@ export class Probe {
   }
 
   /** With how far it had come and when it was last heard, which only the server still knows. */
-  private async lost(type: 'HostLost' | 'AllSilent', nodeRanks: readonly number[]): Promise<Probed['lost']> {
+  private async failures(type: 'HostLost' | 'AllSilent', nodeRanks: readonly number[]): Promise<Probed['lost']> {
     if (nodeRanks.length === 0) return new Map();
     const { input, generation } = this.gang;
     const hosts = nodeRanks.map((nodeRank) => hostOf(this.gang, nodeRank));

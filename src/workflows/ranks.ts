@@ -136,7 +136,8 @@ async function observeRank(gang: Generation, nodeRank: number, port: number, pro
   const what = `train g${String(generation)} node ${String(nodeRank)}`;
   for (let attach = 0, busy = 0; ;) {
     try {
-      const result = await onNpu(cluster, lease.host.name, what, observeTrainer(opening.timing)).trainRank({
+      const options = observeTrainer(opening.timing, attach === 0);
+      const result = await onNpu(cluster, lease.host.name, what, options).trainRank({
         ...{ runId, generation, nodeRank, fence: lease.fence, inputs },
         masterAddress: master.host.address,
         masterPort: port,

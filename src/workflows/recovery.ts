@@ -5,7 +5,7 @@ import type { Incident, TrainGangInput } from '../contract/messages.js';
 import { incidentFolder } from '../contract/store-keys.js';
 import type { DivergenceVerdict } from '../plan/divergence.js';
 import type { Commit } from '../plan/run-log.js';
-import { judge, rootCause, type NodeFailure, type Verdict } from '../plan/verdict.js';
+import { COMPLETE, isEcho, judge, rootCause, type NodeFailure, type Verdict } from '../plan/verdict.js';
 import { verifying } from './activities.js';
 import type { Divergences } from './divergences.js';
 import { GangBroken, HostDrained, type Reached } from './gang.js';
@@ -47,6 +47,11 @@ export class Recovery {
     return this.unfit;
   }
 
+  private get isComplete(): boolean {
+    const { log, input } = this.of;
+    return log.lastCommit !== undefined && isEnd(log.lastCommit, input);
+  }
+
   /** A training that was complete before is asked for again because its checkpoint may be damaged; the one before may be whole. */
   async dropDamagedEnd(): Promise<void> {
     const { input, log } = this.of;
@@ -75,6 +80,8 @@ export class Recovery {
     if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
     const root = rootCause(error.failures);
     if (root === undefined) throw error;
+    // Who loses a peer that has done its work and left has lost nothing.
+    if (this.isComplete && isEcho(root.type)) return;
     const gained = this.of.log.committedIteration > (ended.from?.iteration ?? 0);
     this.unfit = gained ? [] : [...new Set([...this.unfit, ...unfitAmong(error.failures)])];
     const verdict = await this.decide(root, ended, gained);
@@ -90,7 +97,7 @@ export class Recovery {
       gained || from === undefined ? undefined : { from: from.iteration, to: log.now.commits.at(-2)?.iteration ?? 0 };
     const verdict =
       divergences.judge(root, log.now, reached.here) ??
-      judge(root, gained ? 0 : this.restartsWithoutProgress + 1, back);
+      (this.isComplete ? COMPLETE : judge(root, gained ? 0 : this.restartsWithoutProgress + 1, back));
     // Bounded: every step back drops a commit, and there are finitely many; or it is paid for by progress. It is no restart.
     if (verdict.decision === 'before the bad iteration')
       for (const one of verdict.drop) await log.dropDamaged(one, root.message);

@@ -1,5 +1,6 @@
 /**
- * A gang goes on elsewhere: from a host that a look found unfit, before anything was launched there; and from one whose torchrun is left
+ * A gang goes on elsewhere: from a host that a look found unfit, before anything was launched there; from one that is dead when its trainer should
+ * start; and from one whose torchrun is left
  * behind and still dials its old master, which it must not find in the new gang. Real server, worker, agents and supervisors; torchrun is the
  * real one where it is left behind, and a stand-in elsewhere.
  */
@@ -11,6 +12,7 @@ import type { TrainGangResult } from '../../src/contract/messages.js';
 import { hostStatus, type HostView } from '../../src/plan/hosts.js';
 import { readProcess } from '../../src/process/proc.js';
 import { readExit } from '../../src/process/trainer-files.js';
+import { monotonicSeconds } from '../../src/process/wait.js';
 import { Rig } from '../support/rig.js';
 import { RUNTIME_BIN } from '../support/small-run.js';
 import { until, within } from '../support/until.js';
@@ -83,6 +85,31 @@ test('a host that is unfit is left out and set apart before anything is launched
   expect([hostStatus(host), (await hostNamed('host-a')).cordon]).toEqual(['quarantined', null]);
   expect(host.cordon?.reason).toContain(`Unfit to train: ${found}`);
   expect(host.health).toMatchObject({ isFit: false, findings: expect.arrayContaining([found]) as string[] });
+});
+
+test('a host that is dead when its trainer should start is lost within seconds, and the run goes on elsewhere', async () => {
+  const dying = 'b-host';
+  await rig.addHost(dying);
+  await freeHost(dying);
+  // The pool has heard of it a moment ago, and lends it out.
+  await rig.kill(dying);
+  const run = await rig.train('never-began', TRAINING);
+  await rig.logged('never-began', 'open 1');
+  const openedAt = monotonicSeconds();
+  await rig.logged('never-began', 'open 2');
+  // Eight seconds to take work up, and as many for a sign of life; a stage would have a minute.
+  expect(monotonicSeconds() - openedAt).toBeLessThan(35);
+  expect(digestOf(await within('the training ends', LIMIT_MS, run.result()))).toBe(undisturbed);
+
+  const opened = (await rig.log('never-began')).flatMap((fact) => (fact.fact === 'open' ? [fact.hosts] : []));
+  expect(opened).toEqual([
+    [dying, 'host-a'],
+    ['host-c', 'host-a'],
+  ]);
+  expect((await rig.gang('never-began')).incidents).toMatchObject([
+    { generation: 1, host: dying, failure: 'HostLost', iterationsLost: 0 },
+  ]);
+  expect((await hostNamed(dying)).faults).toMatchObject([{ failure: 'HostLost' }]);
 });
 
 test('a torchrun that is left behind and dials its old master joins nobody, and ends with its lease', async () => {

@@ -17,8 +17,8 @@ async function trainOn({ generation }: TrainRankInput, host: string, iteration: 
   }
 }
 
-const committed = async (fake: FakeCluster, { runId }: TrainRankInput): Promise<void> => {
-  while (!fake.logOf(runId).some(({ fact }) => fact === 'commit')) {
+const committed = async (fake: FakeCluster, { runId }: TrainRankInput, from = 0): Promise<void> => {
+  while (!fake.logOf(runId).some((fact) => fact.fact === 'commit' && fact.iteration >= from)) {
     Context.current().heartbeat();
     await Context.current().sleep(20);
   }
@@ -47,6 +47,42 @@ export function hostIsLost(): Behaviour {
       await committed(fake, input);
       await Context.current().sleep(300);
       throw ApplicationFailure.nonRetryable('Connection reset by peer.', 'PeerLost');
+    },
+  };
+}
+
+/** The second host is gone when it is to be staged in, while the first one still brings its copies. */
+export function hostDiesBeforeLaunch(): Behaviour {
+  const staged: string[] = [];
+  return {
+    stageIn: async (_, host) => {
+      const isFirst = !staged.includes(host);
+      staged.push(host);
+      if (host === 'host-b') throw ApplicationFailure.nonRetryable('It was not taken up.', 'NotPickedUp');
+      while (host === 'host-a' && isFirst) {
+        Context.current().heartbeat();
+        await Context.current().sleep(50);
+      }
+    },
+    probeTrainer: async (host) => {
+      if (host === 'host-b') await answerTooLate();
+      return { trainer: 'absent', ranks: [] };
+    },
+    vacateHost: (host) =>
+      host === 'host-b' && staged.length > 0
+        ? Promise.reject(ApplicationFailure.nonRetryable('It is away.', 'HostDirty'))
+        : Promise.resolve(),
+  };
+}
+
+/** The last iteration is committed when node 1 ends, with a word of its own. */
+export function endsAfterTheLastCommit(type: string): Behaviour {
+  return {
+    trainRank: async (input, _host, fake) => {
+      if (input.nodeRank === 0) fake.save(input, 30);
+      await committed(fake, input, 30);
+      if (input.nodeRank === 0) return { iteration: 30 };
+      throw ApplicationFailure.nonRetryable('Its last words.', type);
     },
   };
 }

@@ -19,7 +19,7 @@ const workflowIds = new Map<string, string>(
 // A pattern that silently matched nothing would prove nothing.
 test('every scenario has its histories, and no other file is there', () => {
   expect(names).toEqual([...workflowIds.keys()].sort());
-  expect(names).toHaveLength(44);
+  expect(names).toHaveLength(50);
 });
 
 test.each(names)('%s replays', async (name) => {

@@ -8,7 +8,7 @@ import {
   runWorkflowId,
   trainWorkflowId,
 } from '../../src/contract/names.js';
-import { gangHangs, hostIsLost, hostIsUnfit } from './detection.js';
+import { endsAfterTheLastCommit, gangHangs, hostDiesBeforeLaunch, hostIsLost, hostIsUnfit } from './detection.js';
 import { OPENING, ref, type Behaviour, type FakeCluster } from '../support/fake-cluster.js';
 import { until } from '../support/until.js';
 
@@ -138,6 +138,8 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   { name: 'host-is-lost', behaviour: hostIsLost },
+  { name: 'host-dies-before-launch', behaviour: hostDiesBeforeLaunch },
+  { name: 'peer-leaves-first', behaviour: () => endsAfterTheLastCommit('PeerLost') },
   { name: 'gang-hangs', behaviour: gangHangs },
   { name: 'host-is-unfit', behaviour: hostIsUnfit },
   {

@@ -109,6 +109,7 @@ export class FakeCluster {
   readonly client: Client;
   private readonly workers: Worker[];
   private readonly running: Promise<void>[];
+  private readonly stopping: { readonly over: Promise<void>; readonly resolve: () => void };
   private readonly connection: NativeConnection;
 
   private constructor(name: string, client: Client, connection: NativeConnection) {
@@ -117,6 +118,9 @@ export class FakeCluster {
     this.connection = connection;
     this.workers = [];
     this.running = [];
+    let resolve = (): void => undefined;
+    const over = new Promise<void>((done) => (resolve = done));
+    this.stopping = { over, resolve };
   }
 
   static async start(address: string, name: string, behaviour: Behaviour): Promise<FakeCluster> {
@@ -181,8 +185,16 @@ export class FakeCluster {
     return log;
   }
 
+  /** As a power cut: the host takes nothing up any more, and what it works at is never heard of again. Resolves when the cluster stops. */
+  async lose(host: string): Promise<void> {
+    const queues = [ioQueue(this.name, host), npuQueue(this.name, host)];
+    for (const worker of this.workers) if (queues.includes(worker.options.taskQueue)) worker.shutdown();
+    await this.stopping.over;
+  }
+
   async stop(): Promise<void> {
-    for (const worker of this.workers) worker.shutdown();
+    this.stopping.resolve();
+    for (const worker of this.workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await Promise.all(this.running);
     await this.client.connection.close();
     await this.connection.close();

@@ -4,7 +4,13 @@ import { expect, test } from 'vitest';
 import type { TrainerLook } from '../../src/contract/activities.js';
 import { QUERIES, type GangState, type PoolState } from '../../src/contract/messages.js';
 import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
-import { answerTooLate, hostIsLost, gangHangs } from '../histories/detection.js';
+import {
+  answerTooLate,
+  endsAfterTheLastCommit,
+  gangHangs,
+  hostDiesBeforeLaunch,
+  hostIsLost,
+} from '../histories/detection.js';
 import type { Behaviour, FakeCluster } from '../support/fake-cluster.js';
 import { freshClusters } from '../support/fresh-clusters.js';
 
@@ -52,6 +58,56 @@ test('a gang that hangs has its stacks taken before it is stopped, and names the
   expect(acts.slice(0, 2).sort()).toEqual(['probe g1 with stacks host-a', 'probe g1 with stacks host-b']);
   expect(acts.slice(2).sort()).toEqual(['stop g1 host-a', 'stop g1 host-b']);
   expect(await faults(fake)).toEqual([]);
+});
+
+test('a host that dies before its trainer starts is lost within seconds, and nobody waits for the copies of the others', async () => {
+  const { fake, gang } = await runOf(hostDiesBeforeLaunch());
+  expect(gang.incidents).toMatchObject([{ generation: 1, host: 'host-b', failure: 'HostLost', iterationsLost: 0 }]);
+  const acts = fake.acts.filter((act) => /^(stage in|probe|train) /.test(act));
+  expect(acts.slice(0, 2).sort()).toEqual(['stage in g1 from 0 host-a', 'stage in g1 from 0 host-b']);
+  expect(acts.slice(2, 4).sort()).toEqual(['probe g1 host-a', 'probe g1 host-b']);
+  expect(acts.slice(4).sort()).toEqual([
+    ...['stage in g2 from 0 host-a', 'stage in g2 from 0 host-c'],
+    ...['train g2 node 0 host-a', 'train g2 node 1 host-c'],
+  ]);
+  expect(await faults(fake)).toContain('host-b HostLost');
+});
+
+test('a host that answers and was only slow to be staged in is asked again in the same generation', async () => {
+  let late = 0;
+  const { fake, gang } = await runOf({
+    stageIn: (_, host) =>
+      host === 'host-b' && late++ === 0 ? Promise.reject(trainer('NotPickedUp')) : Promise.resolve(),
+  });
+  expect(gang).toMatchObject({ generation: 1, incidents: [] });
+  expect(fake.acts.filter((act) => act.startsWith('stage in')).sort()).toEqual([
+    ...['stage in g1 from 0 host-a', 'stage in g1 from 0 host-b', 'stage in g1 from 0 host-b'],
+  ]);
+});
+
+test.each([
+  ['no incident when it only lost a peer', 'PeerLost', []],
+  [
+    'the incident that it is, and begins nothing again',
+    'SupervisorLost',
+    [{ host: 'host-b', iterationsLost: 0, decision: 'Training is complete: its last iteration is committed.' }],
+  ],
+])('how a node ends after the last commit is %s', async (_, type, incidents) => {
+  const { fake, gang } = await runOf(endsAfterTheLastCommit(type));
+  expect(gang).toMatchObject({ phase: 'done', generation: 1, incidents });
+  expect(gang.incidents).toHaveLength(incidents.length);
+  expect(fake.acts.filter((act) => act.startsWith('train g2'))).toEqual([]);
+});
+
+test('an evaluation whose host is lost goes on to another one', async () => {
+  const fake = await start({
+    found: ['fetch-model', 'fetch-data', 'convert', 'prepare', 'train', 'publish'],
+    stage: async (item, host, one) => {
+      if (item === 'evaluate' && host === 'host-a') await one.lose(host);
+    },
+  });
+  expect((await fake.run(fake.name)).outcome).toBe('promoted');
+  expect(fake.acts.filter((act) => act.startsWith('evaluate'))).toEqual(['evaluate host-a', 'evaluate host-b']);
 });
 
 test('while nobody answers no host is lost: the gang asks again until somebody does', async () => {

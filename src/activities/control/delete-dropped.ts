@@ -1,5 +1,5 @@
 /**
- * Deletes the files of commits that the run's log has dropped for their age. It follows the log, so nothing goes before its
+ * Deletes the files of commits that the run's log has dropped for their age, and the evidence of generations that ended long ago. It follows the log, so nothing goes before its
  * drop; and it deletes by a look at what is there, so that what was left, or came back from a writer that was frozen, goes too.
  */
 import type { ControlActivities } from '../../contract/activities.js';
@@ -7,6 +7,7 @@ import {
   checkpointManifestName,
   checkpointPrefix,
   checkpointsFolder,
+  incidentsPrefix,
   runLogPrefix,
   savedName,
 } from '../../contract/store-keys.js';
@@ -22,6 +23,8 @@ import type { ControlDeps } from './deps.js';
 /** Saves come minutes apart; files that nobody reads may wait a moment. */
 const LOOK_MS = 2000;
 const DELETES_AT_ONCE = 8;
+/** Generations whose hosts' evidence is kept: what is older has been looked at or never will be. The incidents themselves stay. */
+const EVIDENCE_KEPT = 20;
 
 export function createDeleteDropped({ store }: ControlDeps): ControlActivities['deleteDropped'] {
   return ({ runId, once }) =>
@@ -43,6 +46,10 @@ export function createDeleteDropped({ store }: ControlDeps): ControlActivities['
           if (dropped.size > 0 && facts.length > 0) {
             const gone = await deleteBelow(store, checkpointsFolder(runId), dropped, signal);
             if (gone > 0) say({ message: `deleted ${String(gone)} objects of dropped commits` });
+          }
+          if (facts.some(({ fact }) => fact === 'open')) {
+            const gone = await deleteEvidence(store, runId, log.generation - EVIDENCE_KEPT, signal);
+            if (gone > 0) say({ message: `deleted ${String(gone)} objects of old evidence` });
           }
           if (once) return;
           await pause(LOOK_MS, signal);
@@ -72,6 +79,19 @@ async function deleteBelow(
   }
   await runParallel(files, DELETES_AT_ONCE, signal, (key) => store.delete(key));
   return names.length + files.length;
+}
+
+/** Of this generation and those before it; beside the folders of generations lie the incidents. */
+async function deleteEvidence(store: ObjectStore, runId: string, upTo: number, signal: AbortSignal): Promise<number> {
+  if (upTo < 1) return 0;
+  const root = incidentsPrefix(runId);
+  const old: string[] = [];
+  for await (const { key } of store.list(root)) {
+    const [generation = '', ...path] = key.slice(root.length).split('/');
+    if (path.length > 0 && Number(generation) <= upTo) old.push(key);
+  }
+  await runParallel(old, DELETES_AT_ONCE, signal, (key) => store.delete(key));
+  return old.length;
 }
 
 /** Nobody ships what is not named, so the name goes first; nobody reads what has no manifest, so that goes before the parts. */

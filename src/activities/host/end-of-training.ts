@@ -63,12 +63,16 @@ export async function endOfTraining(
   // taken it along, of which its own activity hears within seconds.
   const writes = plan.gang.checkpointFiles.some(({ writtenBy }) => writtenBy === nodeRank);
   const isEarly = verdict.kind === 'left' && writes && newest < iterations;
+  // Node 0 names a save when all ranks have closed their files of it. After the last one nothing is left to fail at, and whose peers leave
+  // first may well end with an error.
+  const isDone = (): boolean =>
+    isWell || (nodeRank > 0 && verdict.kind !== 'loss-diverged' && shipper.isNamed(iterations));
   // A trainer that its peer took along when that one was asked to stop has ended well, and is not at its last iteration.
   const wanted = (): number => (isWell && hurry.seconds === undefined ? iterations : newest);
   let since = monotonicSeconds();
   // Bounded: by what is below, by a stop of the gang, and by the end of the attempt.
   while (shipper.shippedIteration < wanted()) {
-    const isPatient = isWell && hurry.seconds === undefined;
+    const isPatient = isDone() && hurry.seconds === undefined;
     // The others ship too, and node 0 names no more than two at once: waiting for them and for the store is no standstill.
     if (isPatient && !isEarly && !isStuck(shipper.problem)) since = monotonicSeconds();
     const patience = isEarly ? deps.graceSeconds : STUCK_SECONDS;
@@ -77,7 +81,7 @@ export async function endOfTraining(
     await pause(100, signal);
   }
   return () => {
-    if (verdict.kind !== 'completed' && verdict.kind !== 'left')
+    if (verdict.kind !== 'completed' && verdict.kind !== 'left' && !isDone())
       throw failure(
         isStoppedEcho(end, verdict.kind) ? 'StaleGeneration' : FAILURE_OF[verdict.kind],
         `Host ${deps.facts.name}, node ${String(nodeRank)}: ${verdict.message}`,

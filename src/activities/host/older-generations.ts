@@ -6,6 +6,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { GangInput } from '../../contract/activities.js';
 import { trainerDir } from '../../process/trainer-files.js';
+import { partialOf } from '../../storage/file-set.js';
 
 /** The folders of the run's earlier generations on this host, whatever node it was in them; the newest first. */
 export async function olderGenerations(trainers: string, node: GangInput): Promise<readonly string[]> {
@@ -26,7 +27,7 @@ export async function olderGenerations(trainers: string, node: GangInput): Promi
  */
 export async function forgetCheckpoints(generations: readonly string[]): Promise<void> {
   for (const dir of generations)
-    for (const name of ['save', 'load'])
+    for (const name of ['save', 'load', partialOf('load')])
       await rm(join(dir, name), { recursive: true, force: true }).catch(() => undefined);
 }
 

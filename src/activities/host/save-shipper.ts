@@ -86,7 +86,7 @@ export class SaveShipper {
   }
 
   /** Every node ships it. Of those that not all have shipped yet there are few: node 0 names no more. */
-  private isNamed(iteration: number): boolean {
+  isNamed(iteration: number): boolean {
     const names = this.named?.get(iteration);
     return names?.has(savedName) === true && !isGone(names);
   }

@@ -9,7 +9,7 @@ import { findFreePort } from '../../process/free-port.js';
 import { exists, trainerDir } from '../../process/trainer-files.js';
 import { stopTrainer } from '../../process/supervisor.js';
 import { isStoreError } from '../../storage/errors.js';
-import { materialize, type Origins } from '../../storage/file-set.js';
+import { materialize, partialOf, type Origins } from '../../storage/file-set.js';
 import { failure, orFail, orHostFailure } from '../fail.js';
 import { reporting, type Reporter } from '../progress.js';
 import { readPlan } from '../run-documents.js';
@@ -88,7 +88,7 @@ export function createStageIn(
     const name = iterationFolder(resumeFrom.iteration);
     const wanted = {
       only: filesOf(gang.checkpointFiles, nodeRank),
-      near: older.flatMap((dir) => [join(dir, 'save', name), join(dir, 'load', name)]),
+      near: older.flatMap((dir) => [join(dir, 'save', name), ...whole(join(dir, 'load', name))]),
     };
     const origins = await orDamaged(() => makeLoadFolder(deps, folder, resumeFrom, wanted, reporter));
     const shards = { node: input, iteration: resumeFrom.iteration, folder: join(folder, name), files: wanted.only };
@@ -104,7 +104,7 @@ export function createStageIn(
     const files = filesOf(gang.releaseFiles, input.nodeRank).map((path) => `${RELEASE_FOLDER}/${path}`);
     const { origins } = await materialize(store, converted, folder, {
       only: [TRACKER_FILE, ...files],
-      near: older.map((dir) => join(dir, 'load')),
+      near: older.flatMap((dir) => whole(join(dir, 'load'))),
       ...{ signal, verify: 'full' },
       onProgress: ({ bytesDone, bytesTotal }) => {
         say({ message: 'brings the converted model', done: bytesDone, total: bytesTotal });
@@ -144,6 +144,9 @@ async function orDamaged<Result>(restore: () => Promise<Result>): Promise<Result
     throw error;
   }
 }
+
+/** A copy, and what is whole in one that was cut off because another host of its gang was lost. */
+const whole = (folder: string): readonly string[] => [folder, partialOf(folder)];
 
 function filesOf(files: readonly CheckpointFile[], nodeRank: number): readonly string[] {
   return files.filter(({ readBy }) => readBy.includes(nodeRank)).map(({ path }) => path);

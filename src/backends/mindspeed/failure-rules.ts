@@ -98,6 +98,7 @@ export const ECHOES: readonly RegExp[] = [
   /Broken pipe/,
   /Socket Timeout/,
   /recvValue failed/,
+  /failed to recv, got 0 bytes/,
 ];
 
 export function isEchoLine(line: string): boolean {

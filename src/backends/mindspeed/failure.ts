@@ -162,7 +162,7 @@ function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
 const OWN_ERROR = /^(\[rank\d+\]:\s*)?([A-Za-z_][\w.]*)?(Error|Exception)\b(: |$)|^\[Rank \d+\] error: /;
 
 function byPeers({ exit, lines, nodeRank }: ExitEvidence): ExitVerdict | undefined {
-  // At the end of a good training too, whoever ends last finds its peers gone, and torchrun says so.
+  // torchrun ends with 0 when its ranks have, and waits for the other nodes: node 0, which keeps the list, may leave before it is read.
   if (exit.rc === 0 && nodeRank > 0) return undefined;
   const line = lines.findLast(namesCulprit) ?? lines.findLast(isEchoLine);
   if (line === undefined) return undefined;

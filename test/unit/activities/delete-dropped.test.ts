@@ -5,7 +5,13 @@ import { CancelledFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { beforeEach, expect, test } from 'vitest';
 import { createDeleteDropped } from '../../../src/activities/control/delete-dropped.js';
-import { checkpointPrefix, checkpointsFolder, runLogPrefix } from '../../../src/contract/store-keys.js';
+import {
+  checkpointPrefix,
+  checkpointsFolder,
+  incidentNodeFolder,
+  incidentsPrefix,
+  runLogPrefix,
+} from '../../../src/contract/store-keys.js';
 import type { RunFact } from '../../../src/plan/run-log.js';
 import { StoreError } from '../../../src/storage/errors.js';
 import { appendFact } from '../../../src/storage/facts.js';
@@ -120,4 +126,19 @@ test('a deleter that follows the log sees each drop as it comes, and ends when i
   }
   environment.cancel('CANCELLED');
   await ended;
+});
+
+test('the evidence of the last twenty generations stays, and every incident', async () => {
+  const open = (generation: number): RunFact => ({ fact: 'open', generation, fromIteration: 0, hosts: [] });
+  const evidence = [1, 2, 3, 22].map((generation) => `${incidentNodeFolder('run', generation, 0)}index.json`);
+  const incidents = ['000001-1700000000000.json', '000022-1700000000001.json'].map(
+    (name) => incidentsPrefix('run') + name,
+  );
+  for (const key of [...evidence, ...incidents]) await store.create(key, '{}');
+  await append(...Array.from({ length: 20 }, (_, index) => open(index + 1)));
+  await deleteOnce();
+  expect(store.deleted).toEqual([]);
+  await append(open(21), open(22));
+  await deleteOnce();
+  expect(store.deleted.toSorted()).toEqual(evidence.slice(0, 2));
 });

@@ -14,19 +14,28 @@ import { checkpointManifestName, checkpointPrefix } from '../../../src/contract/
 import { inheritedEnvironment } from '../../../src/process/marker.js';
 import { trainerDir } from '../../../src/process/trainer-files.js';
 import { publishArtifact, publishFileSet, scanFolder } from '../../../src/storage/file-set.js';
+import { StoreError } from '../../../src/storage/errors.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
 import type { FileTransferOptions } from '../../../src/storage/object-store.js';
 import { demoPlan, demoSpec } from '../../support/demo-plan.js';
 import { flipByte } from '../../support/run-files.js';
 import { scratchFolder, writeTree } from '../../support/scratch.js';
 
-/** Remembers which objects were brought to a disk. */
+/** Remembers which objects were brought to a disk; one of them may be away, and is missed when those before it are there. */
 class CountingStore extends FolderStore {
   readonly brought: string[] = [];
+  away: string | undefined;
+  readonly #coming: Promise<void>[] = [];
 
-  override getFile(key: string, path: string, options: FileTransferOptions): Promise<void> {
+  override async getFile(key: string, path: string, options: FileTransferOptions): Promise<void> {
     this.brought.push(key);
-    return super.getFile(key, path, options);
+    if (this.away !== undefined && key.endsWith(this.away)) {
+      await Promise.all(this.#coming);
+      throw new StoreError('Unavailable', 'The store is away.');
+    }
+    const coming = super.getFile(key, path, options);
+    this.#coming.push(coming);
+    await coming;
   }
 }
 
@@ -131,6 +140,16 @@ describe('a commit of generation 1', () => {
       }
     }
     expect(store.brought).toEqual([]);
+  });
+
+  test('is not downloaded again as far as a staging in came that was cut off', async () => {
+    const missing = filesOf(0).at(-1)!;
+    store.away = missing;
+    await expect(stageIn('host-c', { generation: 2, resumeFrom })).rejects.toThrow();
+    store.away = undefined;
+    expect(store.brought.splice(0)).toHaveLength(filesOf(0).length);
+    expect(await stageIn('host-c', { generation: 3, resumeFrom })).toMatchObject({ downloadedFiles: 1 });
+    expect(store.brought).toEqual([`${resumeFrom.checkpoint.prefix}${missing}`]);
   });
 
   test('leaves no older checkpoint on the disk, but the records of older launches', async () => {

@@ -9,7 +9,7 @@ import { HostFence } from '../../../src/activities/host/fence.js';
 import { createTrainRank } from '../../../src/activities/host/train-rank.js';
 import { hostLockFile, trainersFolder } from '../../../src/activities/host/work-folders.js';
 import type { TrainRankResult } from '../../../src/contract/activities.js';
-import { checkpointPrefix } from '../../../src/contract/store-keys.js';
+import { checkpointPrefix, savedName } from '../../../src/contract/store-keys.js';
 import type { HangLimits } from '../../../src/plan/hang.js';
 import { markedProcesses, stopEverything } from '../../../src/process/kill.js';
 import { inheritedEnvironment } from '../../../src/process/marker.js';
@@ -37,13 +37,13 @@ class Store extends FolderStore {
   }
 }
 
-/** A host on which node 0 of the smallest gang is staged in; its launcher is the stand-in, or a script of the test's own. */
-async function stagedHost(script?: string, limits?: HangLimits) {
+/** A host on which a node of the smallest gang is staged in; its launcher is the stand-in, or a script of the test's own. */
+async function stagedHost(script?: string, limits?: HangLimits, nodeRank = 0) {
   // Only the node that hears iterations watches for a hang.
   const gang = limits === undefined ? plan.gang : { ...plan.gang, reportingNode: 0 };
   const root = await scratchFolder();
   const workRoot = join(root, 'work');
-  const marker = { workRoot, runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
+  const marker = { workRoot, runId: `rank-${String(process.pid)}`, generation: 1, nodeRank };
   onTestFinished(async () => {
     await stopEverything({ marker, lockFile: hostLockFile(workRoot), graceMs: 0 });
   });
@@ -109,15 +109,18 @@ test('of attempts that race for one rank, one starts the trainer and the others 
   expect(await readExit(dir)).toMatchObject({ reason: 'stopped', left: [] });
 }, 40_000);
 
-/** Writes node 0's part of the last save, says that training is done, and ends. */
-const DONE = `#!/bin/sh
+/** Writes a node's part of the last save. */
+const lastSaveOf = (nodeRank: number): string => `#!/bin/sh
 for path in ${plan.gang.checkpointFiles
-  .filter(({ writtenBy }) => writtenBy === 0)
+  .filter(({ writtenBy }) => writtenBy === nodeRank)
   .map(({ path }) => path)
   .join(' ')}; do
   mkdir -p "$(dirname "save/iter_${String(plan.gang.iterations).padStart(7, '0')}/$path")"
   echo "$path" > "save/iter_${String(plan.gang.iterations).padStart(7, '0')}/$path"
 done
+`;
+/** Node 0 of a training that says it is done, and ends. */
+const DONE = `${lastSaveOf(0)}
 echo ${String(plan.gang.iterations)} > save/latest_checkpointed_iteration.txt
 echo '[after training is done]'
 `;
@@ -144,6 +147,27 @@ test('a training that is done and waits for a store that is away is stopped like
   asked.toStop = true;
   environment.cancel();
   await expect(end).rejects.toMatchObject({ name: 'CancelledFailure' });
+}, 40_000);
+
+/** What a rank says whose peers were faster to leave, and what its launcher makes of it. */
+const LOST_PEER = `
+echo 'RuntimeError: [gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:43920'
+exit 1
+`;
+
+test('a node has trained to its end when its part of the last save is shipped, also if it then loses a peer', async () => {
+  const { dir, marker, store, attempt } = await stagedHost(`${lastSaveOf(1)}${LOST_PEER}`, undefined, 1);
+  const { end } = attempt('attempt');
+  await until('the trainer has ended', LIMIT_MS, () => readExit(dir));
+  const prefix = checkpointPrefix(marker.runId, 1, plan.gang.iterations);
+  await store.create(`${prefix}${savedName}`, '{}');
+  await expect(end).resolves.toMatchObject({ iteration: 0 });
+  expect(await store.head(`${prefix}node-1.json`)).toBeDefined();
+}, 40_000);
+
+test('a node that loses a peer before its last save has failed', async () => {
+  const { attempt } = await stagedHost(`#!/bin/sh${LOST_PEER}`, undefined, 1);
+  await expect(attempt('attempt').end).rejects.toMatchObject({ type: 'PeerLost' });
 }, 40_000);
 
 test('a trainer that lives and makes no progress is reported as hung, and left to its gang', async () => {

@@ -66,6 +66,23 @@ describe('success', () => {
   test('cannot be told on another node, which ends without an error', () => {
     expect(classifyExit(ended({ exit: { reason: 'exited', rc: 0 }, nodeRank: 1 })).kind).toBe('left');
   });
+
+  // As torchrun 2.7.1 prints it where node 0 was faster to leave; the words of the last line are those of the socket.
+  test.each([
+    'torch.distributed.DistNetworkError: failed to recv, got 0 bytes',
+    'torch.distributed.DistNetworkError: Connection reset by peer',
+    'RuntimeError: Broken pipe',
+  ])('is not denied by a torchrun that could not wait for node 0: %s', (words) => {
+    const prefix = 'E1126 02:53:53.191000 29910 torch/distributed/elastic/agent/server/api.py:954] ';
+    const lines = [
+      `${prefix}Error waiting on exit barrier. Elapsed: 2.000877618789673 seconds`,
+      `${prefix}Traceback (most recent call last):`,
+      `${prefix}    store.wait([last_member_key])`,
+    ];
+    const exit = { reason: 'exited', rc: 0 } as const;
+    for (const last of [words, `${prefix}${words}`])
+      expect(classifyExit(ended({ exit, lines: [...lines, last], nodeRank: 1 })).kind).toBe('left');
+  });
 });
 
 test('a node that ends well after node 0 has left, though torchrun finds its peers gone', () => {
