@@ -1,5 +1,6 @@
 /** What every program of a runtime gets on this host beside what its plan says: on Ascend, CANN's variables and the network interface. */
 import { networkInterfaces } from 'node:os';
+import { interfaceVariables } from '../backends/mindspeed/environment.js';
 import { captureEnvironment, joinEnvironments } from '../process/capture-environment.js';
 import { inheritedEnvironment } from '../process/marker.js';
 import type { AgentConfig } from './config.js';
@@ -19,15 +20,6 @@ export async function hostEnvironment(
   const before = joinEnvironments(inherited, { PATH: runtimeBin });
   const captured = await captureEnvironment(ascend.setEnv, before);
   return joinEnvironments(inherited, captured, interfaceVariables(ascend.interface ?? interfaceOf(address)));
-}
-
-/**
- * Left to itself, each of the three libraries takes the first interface by name, which on a host with several is another one than on its
- * neighbour: the gang then waits for sockets until its connect time-out (EI0006).
- */
-function interfaceVariables(name: string): Readonly<Record<string, string>> {
-  // "=": exactly this one. Without it HCCL takes every interface whose name begins so.
-  return { HCCL_SOCKET_IFNAME: `=${name}`, GLOO_SOCKET_IFNAME: name, TP_SOCKET_IFNAME: name };
 }
 
 function interfaceOf(address: string): string {

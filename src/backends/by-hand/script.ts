@@ -2,12 +2,14 @@
 import type { Argument, CommandPlan, HoleName, JsonWithHoles, Plan, StageName, StagePlan } from '../../plan/plan.js';
 import { RELEASE_FOLDER, TRACKER_FILE } from '../mindspeed/checkpoint.js';
 import { FOLDERS } from '../mindspeed/convert.js';
-import { CHECKS, HAND_HOLES, placeholder } from './holes.js';
+import { interfaceVariables } from '../mindspeed/environment.js';
+import { CHECKS, HAND_HOLES, INTERFACE, placeholder } from './holes.js';
 
 /** `node` is given for the training alone. */
 export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
   const { files, commands } = plan.stages[stage];
   const holes = holesOf(plan.stages[stage]);
+  const needsInterface = plan.runtime === 'ascend' && node !== undefined;
   const what = node === undefined ? stage : `${stage}, node ${String(node)} of ${String(plan.gang.hosts)}`;
   return [
     '#!/usr/bin/env bash',
@@ -16,13 +18,16 @@ export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
       ? ['# It follows the published files of MindSpeed MM 2.2.0 and has not run on an NPU.']
       : []),
     'set -euo pipefail',
-    'here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"',
+    ...(files.length > 0 ? ['here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"'] : []),
     CHECKS,
     '',
-    ...holes.map((hole) => `${HAND_HOLES[hole].kind} ${HAND_HOLES[hole].variable} ${quote(HAND_HOLES[hole].meaning)}`),
+    ...[...holes.map((hole) => HAND_HOLES[hole]), ...(needsInterface ? [INTERFACE] : [])].map(
+      ({ kind, variable, meaning }) => `${kind} ${variable} ${quote(meaning)}`,
+    ),
     // mm-convert leaves what an earlier call has written, and a later step would read it.
     ...(stage !== 'train' && holes.includes('work') ? ['empty ANNEAL_WORK'] : []),
     ...(plan.runtime === 'ascend' ? ['', ...CANN] : []),
+    ...(needsInterface ? [exportInterface()] : []),
     ...files.flatMap(({ path, content }) => ['', ...writeFile(stage, path, content)]),
     ...commands.flatMap((command) => ['', ...runCommand(command, node)]),
     ...evidence(plan, stage, node),
@@ -51,10 +56,17 @@ const CANN = [
   '  [ -r "$set_env" ] || fail "CANN is not in the environment and $set_env cannot be read. Set CANN_SET_ENV to its set_env.sh."',
   '  # It reads variables that are not set.',
   '  set +u',
+  '  # shellcheck source=/dev/null',
   '  source "$set_env"',
   '  set -u',
   'fi',
 ];
+
+/** As each agent has it in its environment. */
+function exportInterface(): string {
+  const named = Object.entries(interfaceVariables(`$${INTERFACE.variable}`));
+  return `export ${named.map(([name, value]) => `${name}="${value}"`).join(' ')}`;
+}
 
 function writeFile(stage: StageName, path: string, content: JsonWithHoles): readonly string[] {
   const holes = (Object.keys(HAND_HOLES) as Exclude<HoleName, 'nodeRank'>[]).filter((hole) =>

@@ -39,6 +39,15 @@ export const TRAINING_ENVIRONMENT: Readonly<Record<string, Argument>> = {
 };
 
 /**
+ * Left to itself, each of the three libraries takes the first interface by name, which on a host with several is another one than on its
+ * neighbour: the gang then waits for sockets until its connect time-out (EI0006).
+ */
+export function interfaceVariables(name: string): Readonly<Record<string, string>> {
+  // "=": exactly this one. Without it HCCL takes every interface whose name begins so.
+  return { HCCL_SOCKET_IFNAME: `=${name}`, GLOO_SOCKET_IFNAME: name, TP_SOCKET_IFNAME: name };
+}
+
+/**
  * torch's own watchdog must be the last to lose patience: it tears the process down at once, and CANN would not get to write which peer it
  * was waiting for. Megatron's default of ten minutes is below both of HCCL's.
  */

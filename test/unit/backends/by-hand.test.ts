@@ -95,7 +95,7 @@ describe.each([
 
 describe('a training by hand', () => {
   const plan = planOf(distTrain);
-  const address = { ANNEAL_MASTER_ADDRESS: 'host-a', ANNEAL_MASTER_PORT: '29400' };
+  const address = { ANNEAL_MASTER_ADDRESS: 'host-a', ANNEAL_MASTER_PORT: '29400', ANNEAL_INTERFACE: 'lo' };
   const done = `echo '[after training is done] datetime: now'`;
   const tracker = (text: string): string => `printf '%s' '${text}' > "$ANNEAL_SAVE/latest_checkpointed_iteration.txt"`;
   const train = async (then: string, node = 1): Promise<Ended> => {
@@ -108,7 +108,7 @@ describe('a training by hand', () => {
   };
 
   test('hands on exactly the arguments that an agent would, and files without holes', async () => {
-    expect(await train('')).toMatchObject({ code: 0 });
+    expect(await train(`env -0 > '${folder}/environment'`)).toMatchObject({ code: 0 });
     const values = Object.fromEntries(
       Object.entries({
         work: 'WORK',
@@ -124,6 +124,15 @@ describe('a training by hand', () => {
       fillArgument(argument, { ...values, masterAddress: 'host-a', masterPort: '29400', nodeRank: '1' }),
     );
     expect(await argumentsOf('torchrun')).toEqual(expected);
+    const environment = (await readFile(join(folder, 'environment'), 'utf8')).split('\0');
+    const named = Object.entries(command?.env ?? {}).map(
+      ([name, value]) => [name, fillArgument(value, values)] as const,
+    );
+    expect(named.length).toBeGreaterThan(10);
+    // What an agent reads of its host: CANN, and the interface by which the hosts meet.
+    const ofHost = { FROM_CANN: ' yes', HCCL_SOCKET_IFNAME: '=lo', GLOO_SOCKET_IFNAME: 'lo', TP_SOCKET_IFNAME: 'lo' };
+    for (const [name, value] of [...named, ...Object.entries(ofHost)])
+      expect(environment).toContain(`${name}=${value}`);
     for (const { path, content } of plan.stages.train.files)
       expect(JSON.parse(await readFile(join(values['work'] ?? '', path), 'utf8'))).toEqual(fillJson(content, values));
   });
@@ -154,6 +163,13 @@ describe('a training by hand', () => {
     ['a path with a backslash', { ANNEAL_WORK: '/tmp/a\\b' }, 'must be an absolute path'],
     ['a port that is none', { ANNEAL_MASTER_PORT: '70000' }, 'must be a port'],
     ['an address that is none', { ANNEAL_MASTER_ADDRESS: 'a b' }, 'must be a name or an address'],
+    ['no interface', { ANNEAL_INTERFACE: '' }, 'ANNEAL_INTERFACE is not set'],
+    [
+      'an interface that this host has not',
+      { ANNEAL_INTERFACE: 'no-such0' },
+      'this host has no such network interface',
+    ],
+    ['an interface that is a path', { ANNEAL_INTERFACE: '../net/lo' }, 'this host has no such network interface'],
     ['no CANN', { CANN_SET_ENV: '/no/set_env.sh' }, 'Set CANN_SET_ENV'],
   ])('refuses %s before anything starts', async (_, change, message) => {
     await standIn('torchrun');
