@@ -1,5 +1,5 @@
 /** The scripts of `anneal plan --write`: bash reads them, they refuse what is not set, and they hand on exactly the plan's arguments. */
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,8 @@ const distTrain: RunSpecInput = {
     distTrain: { vision: { npus: 4 }, language: { npus: 12, layersPerStage: [9, 10, 9] } },
   },
 };
+
+const hasShellcheck = spawnSync('shellcheck', ['--version']).status === 0;
 
 let folder = '';
 beforeEach(async () => {
@@ -90,6 +92,16 @@ describe.each([
       await writeFile(file, text);
       expect({ path, ...(await bash(['-n', file])) }).toEqual({ path, code: 0, output: '' });
     }
+  });
+
+  test.skipIf(!hasShellcheck)('shellcheck has nothing to say of them (skipped where it is not installed)', async () => {
+    await writePlan(planOf(input), join(folder, 'plan'));
+    const scripts = handFiles(planOf(input)).flatMap(({ path, isScript }) =>
+      isScript ? [join(folder, 'plan', path)] : [],
+    );
+    // SC2016: between single quotes nothing expands, which is why they are there.
+    const { status, stdout } = spawnSync('shellcheck', ['--exclude=SC2016', '--', ...scripts], { encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
   });
 });
 
