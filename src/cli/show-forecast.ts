@@ -22,7 +22,13 @@ function showRankTable(ranks: readonly RankRow[]): string {
     const group = { tensorRank: 'tensorGroup', contextRank: 'contextGroup', dataRank: 'dataGroup' } as const;
     return (row) => `${String(row[axis])} of ${String(row[group[axis]].length)}`;
   };
-  const neighbour = (rank: number | null): string => (rank === null ? '-' : String(rank));
+  const neighbour = (rank: number | null, others: readonly number[]): string =>
+    rank === null ? listRanks(others) || '-' : String(rank);
+  // With Dist-train the last vision stage and the first language stage are each other's.
+  const flow = ({ previousStage, nextStage, otherTower, modules }: RankRow): string => {
+    const isVision = modules.some(({ module }) => module === 'vision');
+    return `${neighbour(previousStage, isVision ? [] : otherTower)} > ${neighbour(nextStage, isVision ? otherTower : [])}`;
+  };
   const rows = ranks.map((row) => [
     String(row.rank),
     String(row.node),
@@ -32,12 +38,13 @@ function showRankTable(ranks: readonly RankRow[]): string {
     size('contextRank')(row),
     size('dataRank')(row),
     String(row.pipelineStage),
-    `${neighbour(row.previousStage)} > ${neighbour(row.nextStage)}`,
+    flow(row),
     listRanks(row.tensorGroup),
+    listRanks(row.contextGroup),
     listRanks(row.dataGroup),
   ]);
   return textTable(
-    ['RANK', 'NODE', 'NPU', 'HOLDS', 'TP', 'CP', 'DP', 'STAGE', 'FROM > TO', 'TP GROUP', 'DP GROUP'],
+    ['RANK', 'NODE', 'NPU', 'HOLDS', 'TP', 'CP', 'DP', 'STAGE', 'FROM > TO', 'TP GROUP', 'CP GROUP', 'DP GROUP'],
     rows,
   );
 }

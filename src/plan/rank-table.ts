@@ -22,6 +22,8 @@ export interface RankRow extends RankPosition {
   /** With virtual stages the last pipeline rank hands on to the first. */
   readonly previousStage: number | null;
   readonly nextStage: number | null;
+  /** With Dist-train, ranks of the other tower to which this one hands what it has seen, or from which it gets that. */
+  readonly otherTower: readonly number[];
 }
 
 export function rankTable(layout: Layout): readonly RankRow[] {
@@ -54,6 +56,7 @@ export function rankTable(layout: Layout): readonly RankRow[] {
       dataGroup: group(tower.dataParallel, 'dataRank'),
       previousStage: neighbour(pipelineStage - 1),
       nextStage: neighbour(pipelineStage + 1),
+      otherTower: otherTower(layout, rank),
     };
   });
 }
@@ -61,6 +64,25 @@ export function rankTable(layout: Layout): readonly RankRow[] {
 /** The tower whose groups a rank belongs to. Without Dist-train both are split alike. */
 export function towerOf(layout: Layout, rank: number): TowerLayout {
   return layout.distTrain && rank < layout.language.firstRank ? layout.vision : layout.language;
+}
+
+/** The last vision stage feeds the first language stage; replicas are matched in their order, several of vision to one of language. */
+function otherTower(layout: Layout, rank: number): readonly number[] {
+  if (!layout.distTrain) return [];
+  const { vision, language } = layout;
+  const own = towerOf(layout, rank);
+  const { pipelineStage, dataRank } = positionOf(own, rank);
+  const feeding = vision.dataParallel / language.dataParallel;
+  const ranks = (tower: TowerLayout, stage: number, replicas: readonly number[]): number[] =>
+    replicas.flatMap((replica) =>
+      Array.from({ length: tower.tensorParallel }, (_, tensorRank) =>
+        rankAt(tower, { tensorRank, contextRank: 0, dataRank: replica, pipelineStage: stage }),
+      ),
+    );
+  const lastVision = vision.pipelineParallel - 1;
+  if (own === vision) return pipelineStage === lastVision ? ranks(language, 0, [Math.floor(dataRank / feeding)]) : [];
+  const fedBy = Array.from({ length: feeding }, (_, index) => dataRank * feeding + index);
+  return pipelineStage === 0 ? ranks(vision, lastVision, fedBy) : [];
 }
 
 /** MindSpeed MM puts the projector on the last stage that has vision layers. */

@@ -48,6 +48,7 @@ describe('the rank table', () => {
       dataGroup: [0, 1],
       previousStage: null,
       nextStage: 2,
+      otherTower: [],
     });
     expect(ranks[5]).toMatchObject({
       modules: [{ module: 'language', layers: [[14, 22]] }],
@@ -79,6 +80,22 @@ describe('the rank table', () => {
       nextStage: 7,
       modules: [{ module: 'language', layers: [[10, 19]] }],
     });
+  });
+
+  test("of Dist-train names who feeds whom: two vision replicas of two tensor ranks each language replica's first stage", () => {
+    const { ranks } = of(
+      with8b({
+        layout: {
+          hosts: 2,
+          npusPerHost: 6,
+          distTrain: { vision: { npus: 8, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [14, 14] } },
+        },
+      }),
+    );
+    expect(ranks.map(({ otherTower }) => otherTower)).toEqual([
+      ...[[8], [8], [8], [8], [9], [9], [9], [9]],
+      ...[[0, 1, 2, 3], [4, 5, 6, 7], [], []],
+    ]);
   });
 });
 

@@ -471,6 +471,9 @@ function groupsAgree(spec: RunSpec): void {
     }
     if (one.nextStage !== null) expect(row(one.nextStage).previousStage).toBe(one.rank);
     if (one.previousStage !== null) expect(row(one.previousStage).nextStage).toBe(one.rank);
+    for (const other of one.otherTower) expect(row(other).otherTower).toContain(one.rank);
+    const isFed = spec.layout.distTrain !== undefined && one.modules.some(({ module }) => module === 'projector');
+    if (isFed) expect(one.otherTower.length).toBeGreaterThan(0);
     const { weights, gradients, optimizer, peak } = memory[one.rank] ?? expect.fail('no memory');
     for (const bytes of [weights, gradients, optimizer]) expect(bytes).toBeGreaterThan(0);
     expect(peak).toBeGreaterThanOrEqual(weights + gradients + optimizer);
