@@ -410,3 +410,13 @@ describe('refusals name flag, line and remedy', () => {
     expect(refused(request({}, { hostfile: undefined }))).toHaveLength(1);
   });
 });
+
+test.each([
+  ['rows', '/data/internvl/playground/opensource/ai2d_train_12k.jsonl', '/path/json_path'],
+  ['images', '/data/internvl/playground/data/ai2d/', '/path/root_path'],
+])('a path of the published data.json that nobody has set is refused as such: %s', (_, mine, published) => {
+  const one = request({ 'data_8B.json': [[`"${mine}"`, `"${published}"`]] });
+  expect(refused(one)).toEqual([
+    `data_8B.json: dataset_param.basic_parameters is "${published}": it must name your own rows and images; this path is the one of the published file, which stands for them. Put in data_path (the file of rows) and data_folder (the folder of images), as for a training by hand.`,
+  ]);
+});
