@@ -34,6 +34,9 @@ export interface Preflight {
   readonly warnings: readonly string[];
 }
 
+/** Among `versions`. A host of another kind is no worse than the others: it belongs to another cluster, and is not set apart. */
+export const CHIP_KIND = 'The kind of chip';
+
 const WARNINGS_KEPT = 10;
 const NAMES_KEPT = 4;
 /** Staging in waits for a store that is away; one that others reach is another matter. */
@@ -96,11 +99,14 @@ function differences(nodes: readonly (HostCheck & { readonly host: string })[]):
     }
     if (hosts.size < 2) return [];
     const all = [...hosts.values()].flat();
-    const most = [...hosts.values()].find((on) => on.length * 2 > all.length);
+    const most = name === CHIP_KIND ? undefined : [...hosts.values()].find((on) => on.length * 2 > all.length);
     return [
       {
         sentence: `${name} must be the same on all hosts of a gang, but is ${[...hosts].map(([version, on]) => `${version} on ${list(on)}`).join(', ')}.`,
-        remedy: 'Make it the same on all hosts.',
+        remedy:
+          name === CHIP_KIND
+            ? 'Give hosts of each kind a cluster of their own ("cluster" in the settings of agents and workers).'
+            : 'Make it the same on all hosts.',
         odd: most === undefined ? [] : all.filter((host) => !most.includes(host)),
         undecided: most === undefined ? all : [],
       },

@@ -3,7 +3,7 @@
  * it: two looks at once would call the vendor's tools twice at once.
  */
 import type { HostHealth } from '../../plan/hosts.js';
-import type { HostCheck, HostFinding } from '../../plan/preflight.js';
+import { CHIP_KIND, type HostCheck, type HostFinding } from '../../plan/preflight.js';
 import type { AscendReadings, HostReadings } from '../../preflight/host-readings.js';
 import { judge, verdictOf, type Judgement } from '../../preflight/judge.js';
 import { type HostPlaces, probeHost } from '../../preflight/probe-host.js';
@@ -134,7 +134,7 @@ function npuVersions(
     driver: valueOf(versions.driver),
     firmware: valueOf(versions.firmware),
     CANN: valueOf(versions.cann),
-    'The name of the chips': ofAll(({ chip }) => chip.name),
+    [CHIP_KIND]: ofAll(({ chip }) => chip.name),
     'The TLS switch': ofAll(({ tls }) => ('value' in tls ? (tls.value ? 'on' : 'off') : undefined)),
   };
 }

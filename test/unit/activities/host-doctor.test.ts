@@ -86,7 +86,7 @@ test('of an Ascend host the gang hears what must be alike: versions, the kind of
     driver: '25.3.rc1',
     firmware: '7.1.0.11.220',
     CANN: '8.3.RC1',
-    'The name of the chips': '910B3',
+    'The kind of chip': '910B3',
     'The TLS switch': 'off',
   });
   const on = sample.TLS_OFF.replace('[0]', '[1]');

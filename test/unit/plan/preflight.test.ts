@@ -1,6 +1,12 @@
 /** What a gang makes of the looks at its hosts: a host's own finding is its own, what all say is nobody's, and what nobody knows is no evidence. */
 import { describe, expect, test } from 'vitest';
-import { judgePreflight, type HostCheck, type HostFinding, type NodeLook } from '../../../src/plan/preflight.js';
+import {
+  CHIP_KIND,
+  judgePreflight,
+  type HostCheck,
+  type HostFinding,
+  type NodeLook,
+} from '../../../src/plan/preflight.js';
 
 const found = (check: string, severity: HostFinding['severity'] = 'refuse'): HostFinding => ({
   ...{ check, severity, sentence: `${check} is bad.`, remedy: `Mend ${check}.` },
@@ -97,6 +103,14 @@ describe('what must be the same on all hosts of a gang', () => {
     const [first] = judgePreflight(having('8.3', '8.2')).unfit;
     expect(first?.message).toBe(
       'CANN must be the same on all hosts of a gang, but is 8.3 on a, 8.2 on b. Make it the same on all hosts.',
+    );
+  });
+
+  test('a host of another kind is not set apart for it, however many are of the first', () => {
+    const kinds = ['910B3', '910B3', 'Ascend910'].map((kind) => look([], { [CHIP_KIND]: kind }));
+    expect(unfit(gang(...kinds))).toEqual(['a0 GangUnfit', 'b1 GangUnfit', 'c2 GangUnfit']);
+    expect(judgePreflight(gang(...kinds)).unfit[0]?.message).toBe(
+      'The kind of chip must be the same on all hosts of a gang, but is 910B3 on a, b, Ascend910 on c. Give hosts of each kind a cluster of their own ("cluster" in the settings of agents and workers).',
     );
   });
 
