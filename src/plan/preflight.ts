@@ -37,12 +37,16 @@ export interface Preflight {
 /** Among `versions`. A host of another kind is no worse than the others: it belongs to another cluster, and is not set apart. */
 export const CHIP_KIND = 'The kind of chip';
 
+/** 910B1 to 910B4. */
+const A2 = '910B';
+
 const WARNINGS_KEPT = 10;
 const NAMES_KEPT = 4;
 /** Staging in waits for a store that is away; one that others reach is another matter. */
 const WAITED_FOR = 'store';
 
-export function judgePreflight(nodes: readonly NodeLook[]): Preflight {
+export function judgePreflight(looks: readonly NodeLook[]): Preflight {
+  const nodes = looks.length > 1 ? looks.map(asOneOfSeveral) : looks;
   const known = nodes.flatMap(({ host, look }) => ('unknown' in look ? [] : [{ host, ...look }]));
   const isOfAll = ({ check }: HostFinding): boolean =>
     known.every(({ findings }) => findings.some((one) => one.severity === 'refuse' && one.check === check));
@@ -69,6 +73,15 @@ export function judgePreflight(nodes: readonly NodeLook[]): Preflight {
     ),
   ];
   return { unfit, warnings: together(warnings).slice(0, WARNINGS_KEPT) };
+}
+
+/** An A2 reaches other hosts by the addresses of its chips alone, so what is a warning of one host refuses it in a gang of several. */
+function asOneOfSeveral(node: NodeLook): NodeLook {
+  if ('unknown' in node.look || node.look.versions[CHIP_KIND]?.startsWith(A2) !== true) return node;
+  const findings = node.look.findings.map((one): HostFinding =>
+    one.check === 'address' ? { ...one, severity: 'refuse' } : one,
+  );
+  return { ...node, look: { ...node.look, findings } };
 }
 
 /** One line for all hosts of which the same is said. */

@@ -19,6 +19,10 @@ const unknown = { unknown: 'nobody answered' };
 const gang = (...looks: readonly NodeLook['look'][]): readonly NodeLook[] =>
   looks.map((one, index) => ({ host: 'abcdefghijkl'[index] ?? '?', look: one }));
 
+/** The chips of the first host have no address. */
+const withoutAddress = (kind: string): readonly NodeLook[] =>
+  gang(look([found('address', 'warn')], { [CHIP_KIND]: kind }), look([], { [CHIP_KIND]: kind }));
+
 const unfit = (nodes: readonly NodeLook[]): readonly string[] =>
   judgePreflight(nodes).unfit.map(({ host, nodeRank, type }) => `${host}${String(nodeRank)} ${type}`);
 
@@ -112,6 +116,14 @@ describe('what must be the same on all hosts of a gang', () => {
     expect(judgePreflight(gang(...kinds)).unfit[0]?.message).toBe(
       'The kind of chip must be the same on all hosts of a gang, but is 910B3 on a, b, Ascend910 on c. Give hosts of each kind a cluster of their own ("cluster" in the settings of agents and workers).',
     );
+  });
+
+  test.each<[what: string, nodes: readonly NodeLook[], unfit: readonly string[]]>([
+    ['refuses an A2 among others', withoutAddress('910B3'), ['a0 HostUnfit']],
+    ['is no matter to an A2 alone', withoutAddress('910B3').slice(0, 1), []],
+    ['is a warning of other chips, which may have another way', withoutAddress('Ascend910'), []],
+  ])('a chip without an address %s', (_, nodes, expected) => {
+    expect(unfit(nodes)).toEqual(expected);
   });
 
   test('comes behind what a host has found of itself', () => {
