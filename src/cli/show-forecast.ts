@@ -81,7 +81,8 @@ function showNumbers({ npuMemory, images, conversion, checkpoint, epoch, saving 
     `An image is up to ${String(images.mostTiles)} tiles of ${String(images.tokensPerTile)} tokens: ${String(images.mostTokens)} tokens.`,
     `The conversion needs about ${gigabytes(conversion.hostMemoryBytes)} of host memory.`,
     `A checkpoint is ${gigabytes(checkpoint.bytes)} (weights ${gigabytes(checkpoint.weightsBytes)}, optimizer ${gigabytes(checkpoint.optimizerBytes)}); ` +
-      `the store holds up to ${String(checkpoint.mostAtOnce)} at once, ${gigabytes(checkpoint.storeBytes)}.`,
+      `the store holds up to ${String(checkpoint.mostAtOnce)} at once, ${gigabytes(checkpoint.storeBytes)}; ` +
+      `the fullest host up to ${gigabytes(checkpoint.hostBytes)} of saves while the store is slow.`,
     epoch === undefined
       ? 'Epochs: unknown; give the rows of the data set (--given rows=NUMBER).'
       : `An epoch is about ${String(epoch.trainedRows)} rows, ${epoch.iterations.toFixed(1)} iterations; this run sees the data ${epoch.epochs.toFixed(1)} times.`,

@@ -108,6 +108,19 @@ describe('disk and host memory', () => {
     expect(checkpoint.storeBytes).toBe(3 * checkpoint.bytes);
   });
 
+  test.each([
+    ['one host writes all of it', { hosts: 1, npusPerHost: 8 }, 1],
+    ['two hosts with replicas of one stage: the first writes all', { hosts: 2, npusPerHost: 8 }, 1],
+    [
+      'four stages on two hosts: a half each, and a little',
+      { hosts: 2, npusPerHost: 2, visionLayersPerStage: [24, 0, 0, 0], languageLayersPerStage: [7, 7, 7, 7] },
+      0.5,
+    ],
+  ])('five saves of the fullest host: %s', (_, layout, share) => {
+    const { checkpoint } = of(with8b({ layout }));
+    expect(checkpoint.hostBytes / (5 * checkpoint.bytes)).toBeCloseTo(share, 1);
+  });
+
   test('a frozen tower has weights, and no optimizer', () => {
     expect(of(publishedInput).checkpoint.weightsBytes).toBe(of(unfrozen).checkpoint.weightsBytes);
     expect(of(publishedInput).checkpoint.optimizerBytes).toBeLessThan(of(unfrozen).checkpoint.optimizerBytes);

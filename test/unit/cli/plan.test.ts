@@ -65,9 +65,12 @@ describe('the forecast in words', () => {
   });
 
   test('warns of what will not fit, with the remedy', () => {
-    const text = shown({ npuMemoryGib: 40, hostMemoryGb: 16, storeGb: 200 });
+    const text = shown({ npuMemoryGib: 40, hostMemoryGb: 16, storeGb: 200, hostDiskGb: 300 });
     expect(text).toMatch(/WARNING: Up to [\d.]+ GiB on ranks 0-1, 6-7, but an NPU has 40 GiB\. Use more stages/);
     expect(text).toMatch(/WARNING: The conversion needs about 32 GB of host memory, but the host has 16\./);
     expect(text).toMatch(/WARNING: 3 checkpoints at once need 323 GB of the store, but it has 200\./);
+    expect(text).toMatch(
+      /WARNING: With a slow store saves need up to 538 GB on the fullest host, but a host has 300 free\./,
+    );
   });
 });
