@@ -134,6 +134,7 @@ function npuVersions(
     driver: valueOf(versions.driver),
     firmware: valueOf(versions.firmware),
     CANN: valueOf(versions.cann),
+    Megatron: versions.trainer === undefined ? undefined : valueOf(versions.trainer.megatron),
     [CHIP_KIND]: ofAll(({ chip }) => chip.name),
     'The TLS switch': ofAll(({ tls }) => ('value' in tls ? (tls.value ? 'on' : 'off') : undefined)),
   };
