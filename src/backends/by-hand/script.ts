@@ -28,6 +28,7 @@ export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
     ...(stage !== 'train' && holes.includes('work') ? ['empty ANNEAL_WORK'] : []),
     ...(plan.runtime === 'ascend' ? ['', ...CANN] : []),
     ...(needsInterface ? [exportInterface()] : []),
+    ...(stage === 'convert' ? ['', ...SHARDS] : []),
     ...files.flatMap(({ path, content }) => ['', ...writeFile(stage, path, content)]),
     ...commands.flatMap((command) => ['', ...runCommand(command, node)]),
     ...evidence(plan, stage, node),
@@ -59,6 +60,16 @@ const CANN = [
   '  # shellcheck source=/dev/null',
   '  source "$set_env"',
   '  set -u',
+  'fi',
+];
+
+/** mm-convert reads what is there, and converts without a word where a shard is missing. */
+const SHARDS = [
+  'index="$ANNEAL_BASE_MODEL/model.safetensors.index.json"',
+  'if [ -e "$index" ]; then',
+  '  while read -r shard; do',
+  '    [ -s "$ANNEAL_BASE_MODEL/$shard" ] || fail "$index names $shard, which is missing or empty: fetch it again."',
+  `  done < <(grep -o '[^"/]*\\.safetensors"' "$index" | tr -d '"' | sort -u)`,
   'fi',
 ];
 

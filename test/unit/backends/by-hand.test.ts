@@ -216,6 +216,22 @@ describe('the other steps by hand', () => {
     expect(await readFile(join(folder, 'mm-convert.input'), 'utf8')).toBe('y\n');
   });
 
+  test('a shard that the index names and that is missing is refused, since the converter would leave it out', async () => {
+    await standIn('mm-convert');
+    await writePlan(planOf(publishedInput), join(folder, 'plan'));
+    const env = await variables('WORK', 'TOOLS_HOME', 'BASE_MODEL');
+    const model = env['ANNEAL_BASE_MODEL'] ?? '';
+    const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'] as const;
+    const index = { weight_map: { a: shards[0], b: shards[1], c: shards[0] } };
+    await writeFile(join(model, 'model.safetensors.index.json'), JSON.stringify(index, null, 2));
+    await writeFile(join(model, shards[0]), 'weights');
+    const convert = (): Promise<Ended> => bash([join(folder, 'plan/1-convert.sh')], env);
+    expect((await convert()).output).toContain(`names ${shards[1]}, which is missing or empty`);
+    await expect(argumentsOf('mm-convert')).rejects.toThrow('ENOENT');
+    await writeFile(join(model, shards[1]), 'weights');
+    expect((await convert()).output).toContain('The converter ended without');
+  });
+
   test('a work folder with something in it is refused, since converters do not clear theirs', async () => {
     await standIn('mm-convert');
     await writePlan(planOf(publishedInput), join(folder, 'plan'));
