@@ -66,23 +66,18 @@ export function towerOf(layout: Layout, rank: number): TowerLayout {
   return layout.distTrain && rank < layout.language.firstRank ? layout.vision : layout.language;
 }
 
-/** The last vision stage feeds the first language stage; replicas are matched in their order, several of vision to one of language. */
+/** The last vision stage feeds the first language stage, replica by replica: on Ascend both towers have as many. */
 function otherTower(layout: Layout, rank: number): readonly number[] {
   if (!layout.distTrain) return [];
   const { vision, language } = layout;
   const own = towerOf(layout, rank);
   const { pipelineStage, dataRank } = positionOf(own, rank);
-  const feeding = vision.dataParallel / language.dataParallel;
-  const ranks = (tower: TowerLayout, stage: number, replicas: readonly number[]): number[] =>
-    replicas.flatMap((replica) =>
-      Array.from({ length: tower.tensorParallel }, (_, tensorRank) =>
-        rankAt(tower, { tensorRank, contextRank: 0, dataRank: replica, pipelineStage: stage }),
-      ),
-    );
-  const lastVision = vision.pipelineParallel - 1;
-  if (own === vision) return pipelineStage === lastVision ? ranks(language, 0, [Math.floor(dataRank / feeding)]) : [];
-  const fedBy = Array.from({ length: feeding }, (_, index) => dataRank * feeding + index);
-  return pipelineStage === 0 ? ranks(vision, lastVision, fedBy) : [];
+  const [other, ownEnd, otherEnd] =
+    own === vision ? [language, vision.pipelineParallel - 1, 0] : [vision, 0, vision.pipelineParallel - 1];
+  if (pipelineStage !== ownEnd) return [];
+  return Array.from({ length: other.tensorParallel }, (_, tensorRank) =>
+    rankAt(other, { tensorRank, contextRank: 0, dataRank, pipelineStage: otherEnd }),
+  );
 }
 
 /** MindSpeed MM puts the projector on the last stage that has vision layers. */

@@ -62,7 +62,10 @@ const PLANS: Readonly<Record<string, Golden>> = {
   },
   'internvl3-8b-dist-train': {
     preset: 'internvl3-8b',
-    layout: { ...host, distTrain: { vision: { npus: 4 }, language: { npus: 4, layersPerStage: [14, 14] } } },
+    layout: {
+      ...host,
+      distTrain: { vision: { npus: 4, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [14, 14] } },
+    },
   },
   'internvl3-8b-with-everything': {
     preset: 'internvl3-8b',
@@ -84,8 +87,8 @@ const PLANS: Readonly<Record<string, Golden>> = {
     layout: {
       ...sixteen,
       distTrain: {
-        vision: { npus: 32, tensorParallel: 2 },
-        language: { npus: 32, layersPerStage: Array.from({ length: 16 }, () => 5) },
+        vision: { npus: 4, tensorParallel: 2 },
+        language: { npus: 60, layersPerStage: Array.from({ length: 30 }, (_, stage) => (stage < 20 ? 3 : 2)) },
       },
     },
   },

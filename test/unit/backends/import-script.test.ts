@@ -226,7 +226,7 @@ describe('other scripts', () => {
         pipeline_model_parallel_size: stages,
         main_dp: name === 'gpt',
       });
-    const config = `"dist_config": { "model_name": "internvl2", "model_config": [${tower('vit', 0, 16, 1)}, ${tower('gpt', 1, 16, 4)}] },`;
+    const config = `"dist_config": { "model_name": "internvl2", "model_config": [${tower('vit', 0, 8, 1)}, ${tower('gpt', 1, 24, 3)}] },`;
     const imported = accepted(
       request({
         'finetune_internvl3_8B.sh': [
@@ -236,6 +236,7 @@ describe('other scripts', () => {
         'model_8B.json': [
           ['"text_decoder"', `${config} "text_decoder"`],
           ['[24, 0, 0, 0]', '[24]'],
+          ['[6, 8, 8, 6]', '[9, 10, 9]'],
         ],
       }),
     );
@@ -243,10 +244,12 @@ describe('other scripts', () => {
       hosts: 4,
       npusPerHost: 8,
       distTrain: {
-        vision: { npus: 16, tensorParallel: 1, layersPerStage: [24] },
-        language: { npus: 16, tensorParallel: 1, layersPerStage: [6, 8, 8, 6] },
+        vision: { npus: 8, tensorParallel: 1, layersPerStage: [24] },
+        language: { npus: 24, tensorParallel: 1, layersPerStage: [9, 10, 9] },
       },
     });
+    // Of it the trainer counts the replicas: 32 ranks by 4 are the 8 of either tower.
+    expect(noted(imported, '--pipeline-model-parallel-size 4')[0]?.verdict).toBe('same');
     expect(noted(imported, 'pretrain_internvl.py')[0]?.verdict).toBe('same');
     // The class that pretrain_internvl.py trains has no dynamic scaling: what the user's file asks for is said to be lost.
     expect(noted(imported, 'text_decoder.rope_scaling')[0]?.verdict).toBe('not carried');

@@ -39,7 +39,7 @@ describe('the forecast in words', () => {
   });
 
   test('shows with Dist-train which ranks of the other tower feed a rank', () => {
-    const distTrain = { vision: { npus: 4 }, language: { npus: 4, layersPerStage: [14, 14] } };
+    const distTrain = { vision: { npus: 4, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [14, 14] } };
     const spec = specOf({ ...publishedInput, layout: { hosts: 1, npusPerHost: 8, distTrain } });
     const lines = showForecast(forecast(jobOf(spec), {})).split('\n');
     expect(lines[4]).toMatch(/^3 .*vision 0-23, projector .* - > 5 /);
