@@ -65,6 +65,8 @@ try {
     'model.json, data.json, arguments and environment',
     units(
       'backends/presets.test.ts',
+      'backends/golden-plans.test.ts',
+      'backends/mindspeed-rules.test.ts',
       'backends/mindspeed-arguments.test.ts',
       'backends/compose-plan.test.ts',
       'backends/tensor-names.test.ts',
@@ -77,7 +79,27 @@ try {
     lines: /✓|×|Tests/,
   });
 
-  claims.heading('3 Launch: the environment of CANN, ports, evidence');
+  claims.heading('3 The plan for a person: what it will need, which layouts, the scripts that run it by hand');
+  await claims.show(
+    'forecast, suggestions, scripts of --write',
+    units(
+      'backends/forecast.test.ts',
+      'backends/memory.test.ts',
+      'backends/suggest.test.ts',
+      'backends/by-hand.test.ts',
+      'cli/plan.test.ts',
+    ),
+    { lines: /✓|×|Tests/ },
+  );
+
+  claims.heading('4 Doctor: every published sample, one planted fault for each check; infra/ascend by its own tools');
+  await claims.show(
+    'parsers, checks, gangs of unequal hosts, installation',
+    units('preflight', 'activities/host-doctor.test.ts', 'plan/preflight.test.ts', 'cli/doctor.test.ts', 'infra'),
+    { lines: /✓|×|Tests/ },
+  );
+
+  claims.heading('5 Launch: the environment of CANN, ports, evidence');
   await claims.show(
     'captured once, joined, given by name; what is kept of a broken generation',
     units(
@@ -90,11 +112,11 @@ try {
     { lines: /✓|×|Tests/ },
   );
 
-  claims.heading('4 Traps of an Ascend host, and the verdicts');
+  claims.heading('6 Traps of an Ascend host, and the verdicts');
   await verdicts('conformance', 'test/conformance/ascend-traps.test.ts');
   await verdicts('e2e', 'test/e2e/ascend.test.ts');
 
-  claims.heading('5 A script written to the description of the published one');
+  claims.heading('7 A script written to the description of the published one');
   await claims.show(
     'anneal import: a spec, and what it could not carry',
     [process.execPath, anneal, 'import', ...script],

@@ -88,6 +88,8 @@ mkdir "$making/anneal"
 npm install --prefix "$making/anneal" --omit dev --no-audit --no-fund "$anneal"
 
 cp "$here/versions.env" "$here/install.sh" "$here/anneal-agent.service" "$making/"
+# It leaves itself out.
+# shellcheck disable=SC2094
 (cd "$making" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum > SHA256SUMS)
 mv "$making" "$out"
 printf 'The bundle is %s. On each host: %s/install.sh %s\n' "$out" "$out" "$out"

@@ -22,7 +22,13 @@ function showRankTable(ranks: readonly RankRow[]): string {
     const group = { tensorRank: 'tensorGroup', contextRank: 'contextGroup', dataRank: 'dataGroup' } as const;
     return (row) => `${String(row[axis])} of ${String(row[group[axis]].length)}`;
   };
-  const neighbour = (rank: number | null): string => (rank === null ? '-' : String(rank));
+  const neighbour = (rank: number | null, others: readonly number[]): string =>
+    rank === null ? listRanks(others) || '-' : String(rank);
+  // With Dist-train the last vision stage and the first language stage are each other's.
+  const flow = ({ previousStage, nextStage, otherTower, modules }: RankRow): string => {
+    const isVision = modules.some(({ module }) => module === 'vision');
+    return `${neighbour(previousStage, isVision ? [] : otherTower)} > ${neighbour(nextStage, isVision ? otherTower : [])}`;
+  };
   const rows = ranks.map((row) => [
     String(row.rank),
     String(row.node),
@@ -32,12 +38,13 @@ function showRankTable(ranks: readonly RankRow[]): string {
     size('contextRank')(row),
     size('dataRank')(row),
     String(row.pipelineStage),
-    `${neighbour(row.previousStage)} > ${neighbour(row.nextStage)}`,
+    flow(row),
     listRanks(row.tensorGroup),
+    listRanks(row.contextGroup),
     listRanks(row.dataGroup),
   ]);
   return textTable(
-    ['RANK', 'NODE', 'NPU', 'HOLDS', 'TP', 'CP', 'DP', 'STAGE', 'FROM > TO', 'TP GROUP', 'DP GROUP'],
+    ['RANK', 'NODE', 'NPU', 'HOLDS', 'TP', 'CP', 'DP', 'STAGE', 'FROM > TO', 'TP GROUP', 'CP GROUP', 'DP GROUP'],
     rows,
   );
 }
@@ -74,7 +81,8 @@ function showNumbers({ npuMemory, images, conversion, checkpoint, epoch, saving 
     `An image is up to ${String(images.mostTiles)} tiles of ${String(images.tokensPerTile)} tokens: ${String(images.mostTokens)} tokens.`,
     `The conversion needs about ${gigabytes(conversion.hostMemoryBytes)} of host memory.`,
     `A checkpoint is ${gigabytes(checkpoint.bytes)} (weights ${gigabytes(checkpoint.weightsBytes)}, optimizer ${gigabytes(checkpoint.optimizerBytes)}); ` +
-      `the store holds up to ${String(checkpoint.mostAtOnce)} at once, ${gigabytes(checkpoint.storeBytes)}.`,
+      `the store holds up to ${String(checkpoint.mostAtOnce)} at once, ${gigabytes(checkpoint.storeBytes)}; ` +
+      `the fullest host up to ${gigabytes(checkpoint.hostBytes)} of saves while the store is slow.`,
     epoch === undefined
       ? 'Epochs: unknown; give the rows of the data set (--given rows=NUMBER).'
       : `An epoch is about ${String(epoch.trainedRows)} rows, ${epoch.iterations.toFixed(1)} iterations; this run sees the data ${epoch.epochs.toFixed(1)} times.`,

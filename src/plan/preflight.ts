@@ -17,7 +17,7 @@ export interface HostFinding {
 export interface HostCheck {
   /** Those that refuse the host first. */
   readonly findings: readonly HostFinding[];
-  /** Of what should be the same on all hosts of a gang, by name. */
+  /** Of what must be the same on all hosts of a gang, by name; what could not be read is left out. */
   readonly versions: Readonly<Record<string, string>>;
 }
 
@@ -34,22 +34,34 @@ export interface Preflight {
   readonly warnings: readonly string[];
 }
 
+/** Among `versions`. A host of another kind is no worse than the others: it belongs to another cluster, and is not set apart. */
+export const CHIP_KIND = 'The kind of chip';
+
+/** 910B1 to 910B4. */
+const A2 = '910B';
+
 const WARNINGS_KEPT = 10;
 const NAMES_KEPT = 4;
 /** Staging in waits for a store that is away; one that others reach is another matter. */
 const WAITED_FOR = 'store';
 
-export function judgePreflight(nodes: readonly NodeLook[]): Preflight {
+export function judgePreflight(looks: readonly NodeLook[]): Preflight {
+  const nodes = looks.length > 1 ? looks.map(asOneOfSeveral) : looks;
   const known = nodes.flatMap(({ host, look }) => ('unknown' in look ? [] : [{ host, ...look }]));
   const isOfAll = ({ check }: HostFinding): boolean =>
     known.every(({ findings }) => findings.some((one) => one.severity === 'refuse' && one.check === check));
   const isUnfitBy = (finding: HostFinding): boolean =>
     finding.severity === 'refuse' && !(finding.check === WAITED_FOR && isOfAll(finding));
+  const unlike = differences(known);
   const unfit = nodes.flatMap(({ host, look }, nodeRank): NodeFailure[] => {
     const against = 'unknown' in look ? [] : look.findings.filter(isUnfitBy);
-    if (against.length === 0) return [];
-    const own = known.length === 1 ? against : against.filter((finding) => !isOfAll(finding));
-    const [type, told] = own.length > 0 ? (['HostUnfit', own] as const) : (['GangUnfit', against] as const);
+    const own = [
+      ...(known.length === 1 ? against : against.filter((finding) => !isOfAll(finding))),
+      ...unlike.filter(({ odd }) => odd.includes(host)),
+    ];
+    const told = own.length > 0 ? own : [...against, ...unlike.filter(({ undecided }) => undecided.includes(host))];
+    if (told.length === 0) return [];
+    const type = own.length > 0 ? 'HostUnfit' : 'GangUnfit';
     return [{ host, nodeRank, type, message: told.map(({ sentence, remedy }) => `${sentence} ${remedy}`).join(' ') }];
   });
   const warnings = [
@@ -60,7 +72,16 @@ export function judgePreflight(nodes: readonly NodeLook[]): Preflight {
       findings.filter((one) => !isUnfitBy(one)).map(({ sentence }) => ({ host, sentence })),
     ),
   ];
-  return { unfit, warnings: [...together(warnings), ...differences(known)].slice(0, WARNINGS_KEPT) };
+  return { unfit, warnings: together(warnings).slice(0, WARNINGS_KEPT) };
+}
+
+/** An A2 reaches other hosts by the addresses of its chips alone, so what is a warning of one host refuses it in a gang of several. */
+function asOneOfSeveral(node: NodeLook): NodeLook {
+  if ('unknown' in node.look || node.look.versions[CHIP_KIND]?.startsWith(A2) !== true) return node;
+  const findings = node.look.findings.map((one): HostFinding =>
+    one.check === 'address' ? { ...one, severity: 'refuse' } : one,
+  );
+  return { ...node, look: { ...node.look, findings } };
 }
 
 /** One line for all hosts of which the same is said. */
@@ -70,18 +91,38 @@ function together(said: readonly { readonly host: string; readonly sentence: str
   return [...hosts].map(([sentence, names]) => `${list(names)}: ${sentence}`);
 }
 
-/** Collectives between unequal versions fail, or give other bits. */
-function differences(nodes: readonly (HostCheck & { readonly host: string })[]): readonly string[] {
+interface Difference {
+  readonly sentence: string;
+  readonly remedy: string;
+  /** The hosts that differ from what more than half of them have. */
+  readonly odd: readonly string[];
+  /** All that have one, where no more than half agree: it speaks against none of them. */
+  readonly undecided: readonly string[];
+}
+
+/** Collectives between unequal versions fail (EI0008), of unequal switches wait for each other (EI0006), or give other bits. */
+function differences(nodes: readonly (HostCheck & { readonly host: string })[]): readonly Difference[] {
   const names = [...new Set(nodes.flatMap(({ versions }) => Object.keys(versions)))];
   return names.flatMap((name) => {
     const hosts = new Map<string, string[]>();
+    // What could not be read is no evidence, and has a finding of its own.
     for (const { host, versions } of nodes) {
-      const version = versions[name] ?? 'none';
-      hosts.set(version, [...(hosts.get(version) ?? []), host]);
+      const version = versions[name];
+      if (version !== undefined) hosts.set(version, [...(hosts.get(version) ?? []), host]);
     }
     if (hosts.size < 2) return [];
+    const all = [...hosts.values()].flat();
+    const most = name === CHIP_KIND ? undefined : [...hosts.values()].find((on) => on.length * 2 > all.length);
     return [
-      `${name} is not the same on all hosts: ${[...hosts].map(([version, on]) => `${version} on ${list(on)}`).join(', ')}.`,
+      {
+        sentence: `${name} must be the same on all hosts of a gang, but is ${[...hosts].map(([version, on]) => `${version} on ${list(on)}`).join(', ')}.`,
+        remedy:
+          name === CHIP_KIND
+            ? 'Give hosts of each kind a cluster of their own ("cluster" in the settings of agents and workers).'
+            : 'Make it the same on all hosts.',
+        odd: most === undefined ? [] : all.filter((host) => !most.includes(host)),
+        undecided: most === undefined ? all : [],
+      },
     ];
   });
 }

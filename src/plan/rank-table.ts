@@ -22,6 +22,8 @@ export interface RankRow extends RankPosition {
   /** With virtual stages the last pipeline rank hands on to the first. */
   readonly previousStage: number | null;
   readonly nextStage: number | null;
+  /** With Dist-train, ranks of the other tower to which this one hands what it has seen, or from which it gets that. */
+  readonly otherTower: readonly number[];
 }
 
 export function rankTable(layout: Layout): readonly RankRow[] {
@@ -54,6 +56,7 @@ export function rankTable(layout: Layout): readonly RankRow[] {
       dataGroup: group(tower.dataParallel, 'dataRank'),
       previousStage: neighbour(pipelineStage - 1),
       nextStage: neighbour(pipelineStage + 1),
+      otherTower: otherTower(layout, rank),
     };
   });
 }
@@ -61,6 +64,20 @@ export function rankTable(layout: Layout): readonly RankRow[] {
 /** The tower whose groups a rank belongs to. Without Dist-train both are split alike. */
 export function towerOf(layout: Layout, rank: number): TowerLayout {
   return layout.distTrain && rank < layout.language.firstRank ? layout.vision : layout.language;
+}
+
+/** The last vision stage feeds the first language stage, replica by replica: on Ascend both towers have as many. */
+function otherTower(layout: Layout, rank: number): readonly number[] {
+  if (!layout.distTrain) return [];
+  const { vision, language } = layout;
+  const own = towerOf(layout, rank);
+  const { pipelineStage, dataRank } = positionOf(own, rank);
+  const [other, ownEnd, otherEnd] =
+    own === vision ? [language, vision.pipelineParallel - 1, 0] : [vision, 0, vision.pipelineParallel - 1];
+  if (pipelineStage !== ownEnd) return [];
+  return Array.from({ length: other.tensorParallel }, (_, tensorRank) =>
+    rankAt(other, { tensorRank, contextRank: 0, dataRank, pipelineStage: otherEnd }),
+  );
 }
 
 /** MindSpeed MM puts the projector on the last stage that has vision layers. */

@@ -86,11 +86,26 @@ async function versionIn(files: readonly string[]): Promise<Reading<string>> {
 }
 
 const CALLED = ['pretrain_vlm.py', 'pretrain_internvl.py', 'mindspeed_mm/tools/tools.json', 'megatron'];
-/** The examples of InternVL3 went after it, Dist-train came before it and went with the next one. */
-const OF_RELEASE = ['examples/internvl3', 'docs/features/dist-train.md'];
+/** InternVL3's fine-tuning came with it (the release before has only inference in that folder), and Dist-train went with the next one. */
+export const OF_RELEASE = ['examples/internvl3/finetune_internvl3_8B.sh', 'docs/features/dist-train.md'];
 
 async function trainerFiles(trainerHome: string): Promise<TrainerFiles> {
-  return { missing: await missingIn(trainerHome, CALLED), missingOfRelease: await missingIn(trainerHome, OF_RELEASE) };
+  return {
+    missing: await missingIn(trainerHome, CALLED),
+    missingOfRelease: await missingIn(trainerHome, OF_RELEASE),
+    megatron: await megatronVersion(join(trainerHome, 'megatron/core/package_info.py')),
+  };
+}
+
+/** Read and not imported: that would start torch. */
+async function megatronVersion(file: string): Promise<Reading<string>> {
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  if (text === undefined) return { unread: `there is no ${file}` };
+  return reading(file, () => {
+    const parts = ['MAJOR', 'MINOR', 'PATCH'].map((name) => new RegExp(`^${name} = (\\d+)$`, 'm').exec(text)?.[1]);
+    if (parts.includes(undefined)) throw new Unreadable('no lines "MAJOR = …", "MINOR = …" and "PATCH = …"');
+    return parts.join('.');
+  });
 }
 
 export async function missingIn(folder: string, names: readonly string[]): Promise<readonly string[]> {

@@ -64,6 +64,8 @@ export interface TrainerFiles {
   readonly missing: readonly string[];
   /** Of what only release 2.2.0 has together. */
   readonly missingOfRelease: readonly string[];
+  /** Of the folder that was copied in. */
+  readonly megatron: Reading<string>;
 }
 
 /** HBM of each chip while nothing ran, by its address on the bus. */

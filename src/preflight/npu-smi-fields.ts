@@ -108,7 +108,8 @@ export function readChipMap(text: string): Reading<readonly MappedChip[]> {
       .filter((cells) => !/^mcu$/i.test(cells[nameAt] ?? ''))
       .map((cells) => {
         const [npu = '', chip = ''] = [cells[npuAt], cells[chipAt]];
-        if (cells.length !== columns.length || !/^(-1|\d+)$/.test(npu) || !/^-?\d+$/.test(chip))
+        if (npu === '-1') return { npu: -1, chip: -1, name: '' };
+        if (cells.length !== columns.length || !/^\d+$/.test(npu) || !/^\d+$/.test(chip))
           throw new Unreadable(`the row ${quote(cells.join('  '))} is not known`);
         return { npu: Number(npu), chip: Number(chip), name: cells[nameAt] ?? '' };
       });

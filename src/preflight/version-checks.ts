@@ -7,7 +7,7 @@ type Check = (versions: AscendVersions) => CheckResult | undefined;
 
 /** What MindSpeed MM 2.2.0 was released for. */
 const RELEASE = 'MindSpeed MM 2.2.0';
-const PINS = { driver: '25.3.RC1', cann: '8.3.RC1' };
+const PINS = { driver: '25.3.RC1', cann: '8.3.RC1', megatron: '0.12.1' };
 
 function versionCheck(
   check: string,
@@ -48,7 +48,7 @@ const cann: Check = (versions) =>
 
 const trainer: Check = ({ trainer: found }) => {
   if (found === undefined) return undefined;
-  const { missing, missingOfRelease } = found;
+  const { missing, missingOfRelease, megatron } = found;
   const remedy =
     'Check out branch 2.2.0 of MindSpeed MM, copy "megatron" of Megatron-LM core_v0.12.1 into it, and set "trainerHome" to it.';
   const findings: Finding[] = [];
@@ -66,6 +66,17 @@ const trainer: Check = ({ trainer: found }) => {
         value: missingOfRelease.join(', '),
         rule: 'should be there: only that release has both InternVL3 and Dist-train',
         remedy,
+      }),
+    );
+  // A folder that is not there has been told of.
+  if ('unread' in megatron) {
+    if (!missing.includes('megatron'))
+      findings.push(unreadFinding('warn', 'The version of Megatron', megatron.unread, remedy));
+  } else if (megatron.value !== PINS.megatron)
+    findings.push(
+      finding('refuse', {
+        sentence: `Megatron is ${megatron.value}.`,
+        ...{ value: megatron.value, rule: `must be ${PINS.megatron}, which MindSpeed patches line by line`, remedy },
       }),
     );
   return { check: 'trainer', state: findings.length === 0 ? RELEASE : 'not as released', findings };

@@ -1,6 +1,6 @@
 /** What every program of a runtime gets on this host beside what its plan says: on Ascend, CANN's variables and the network interface. */
 import { networkInterfaces } from 'node:os';
-import { INTERFACE_VARIABLES } from '../backends/mindspeed/environment.js';
+import { interfaceVariables } from '../backends/mindspeed/environment.js';
 import { captureEnvironment, joinEnvironments } from '../process/capture-environment.js';
 import { inheritedEnvironment } from '../process/marker.js';
 import type { AgentConfig } from './config.js';
@@ -20,10 +20,6 @@ export async function hostEnvironment(
   const before = joinEnvironments(inherited, { PATH: runtimeBin });
   const captured = await captureEnvironment(ascend.setEnv, before);
   return joinEnvironments(inherited, captured, interfaceVariables(ascend.interface ?? interfaceOf(address)));
-}
-
-function interfaceVariables(name: string): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(INTERFACE_VARIABLES).map(([variable, before]) => [variable, before + name]));
 }
 
 function interfaceOf(address: string): string {

@@ -3,8 +3,8 @@
  * it.
  */
 import type { HostHealth } from '../../plan/hosts.js';
-import type { HostCheck, HostFinding } from '../../plan/preflight.js';
-import type { HostReadings } from '../../preflight/host-readings.js';
+import { CHIP_KIND, type HostCheck, type HostFinding } from '../../plan/preflight.js';
+import type { AscendReadings, HostReadings } from '../../preflight/host-readings.js';
 import { judge, verdictOf, type Judgement } from '../../preflight/judge.js';
 import { type HostPlaces, probeHost } from '../../preflight/probe-host.js';
 import { valueOf } from '../../preflight/reading.js';
@@ -124,13 +124,32 @@ function cut(text: string): string {
   return text.length <= SENTENCE_LENGTH ? text : `${text.slice(0, SENTENCE_LENGTH - 1)}…`;
 }
 
-/** Of what should be the same on all hosts of a gang; what could not be read is a finding, or of no matter. */
+/** Of what must be the same on all hosts of a gang; what could not be read is a finding, or of no matter. */
 function versionsOf({ python, ascend }: HostReadings): Readonly<Record<string, string>> {
+  const packages = python === undefined ? undefined : valueOf(python)?.packages;
   const found = {
-    torch: python === undefined ? undefined : (valueOf(python)?.packages['torch'] ?? undefined),
-    driver: ascend === undefined ? undefined : valueOf(ascend.versions.driver),
-    firmware: ascend === undefined ? undefined : valueOf(ascend.versions.firmware),
-    CANN: ascend === undefined ? undefined : valueOf(ascend.versions.cann),
+    torch: packages?.['torch'] ?? undefined,
+    ...(ascend === undefined ? {} : npuVersions(ascend, packages?.['torch-npu'] ?? undefined)),
   };
   return Object.fromEntries(Object.entries(found).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function npuVersions(
+  { chips, versions }: AscendReadings,
+  torchNpu: string | undefined,
+): Record<string, string | undefined> {
+  const ofAll = (show: (chip: AscendReadings['chips'][number]) => string | undefined): string | undefined => {
+    const shown = new Set(chips.map(show));
+    // Chips of one host that differ are a finding against that host.
+    return shown.size === 1 ? [...shown][0] : undefined;
+  };
+  return {
+    'torch-npu': torchNpu,
+    driver: valueOf(versions.driver),
+    firmware: valueOf(versions.firmware),
+    CANN: valueOf(versions.cann),
+    Megatron: versions.trainer === undefined ? undefined : valueOf(versions.trainer.megatron),
+    [CHIP_KIND]: ofAll(({ chip }) => chip.name),
+    'The TLS switch': ofAll(({ tls }) => ('value' in tls ? (tls.value ? 'on' : 'off') : undefined)),
+  };
 }

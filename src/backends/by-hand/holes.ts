@@ -1,7 +1,7 @@
 /** The holes of a plan as variables of a person's shell: what each is called, what it must hold, and how bash checks it. */
 import type { HoleName } from '../../plan/plan.js';
 
-interface HandHole {
+interface HandVariable {
   readonly variable: string;
   /** `there`: a folder that exists. `made`: a folder that the script makes. `interface`: one of this machine. */
   readonly kind: 'there' | 'made' | 'address' | 'port' | 'interface';
@@ -9,7 +9,7 @@ interface HandHole {
 }
 
 /** `nodeRank` is not here: each script is that of one node and has the number in it. */
-export const HAND_HOLES: Readonly<Record<Exclude<HoleName, 'nodeRank'>, HandHole>> = {
+export const HAND_HOLES: Readonly<Record<Exclude<HoleName, 'nodeRank'>, HandVariable>> = {
   work: { variable: 'ANNEAL_WORK', kind: 'made', meaning: 'a folder for what this step writes' },
   trainerHome: {
     variable: 'ANNEAL_TRAINER_HOME',
@@ -34,8 +34,8 @@ export const HAND_HOLES: Readonly<Record<Exclude<HoleName, 'nodeRank'>, HandHole
   masterPort: { variable: 'ANNEAL_MASTER_PORT', kind: 'port', meaning: 'a free port of node 0, another at each start' },
 };
 
-/** No hole of a plan, since no argument has it: an agent's host knows it. */
-export const HAND_INTERFACE: HandHole = {
+/** No hole: an agent knows its own, and gives its variables to every program. */
+export const INTERFACE: HandVariable = {
   variable: 'ANNEAL_INTERFACE',
   kind: 'interface',
   meaning: 'the network interface of this host over which the nodes meet ("ip addr" shows it)',
@@ -59,7 +59,7 @@ made() { path "$1" "$2"; mkdir -p -- "\${!1}"; }
 address() { given "$1" "$2"; [[ "\${!1}" =~ ^[A-Za-z0-9.:_-]+$ ]] || fail "$1 is \${!1}: it must be a name or an address."; }
 port() {
   given "$1" "$2"
-  [[ "\${!1}" =~ ^[1-9][0-9]{0,4}$ ]] && (( \${!1} <= 65535 )) || fail "$1 is \${!1}: it must be a port, 1 to 65535."
+  if ! [[ "\${!1}" =~ ^[1-9][0-9]{0,4}$ ]] || (( \${!1} > 65535 )); then fail "$1 is \${!1}: it must be a port, 1 to 65535."; fi
 }
 interface() {
   given "$1" "$2"

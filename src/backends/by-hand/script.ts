@@ -2,15 +2,14 @@
 import type { Argument, CommandPlan, HoleName, JsonWithHoles, Plan, StageName, StagePlan } from '../../plan/plan.js';
 import { RELEASE_FOLDER, TRACKER_FILE } from '../mindspeed/checkpoint.js';
 import { FOLDERS } from '../mindspeed/convert.js';
-import { INTERFACE_VARIABLES } from '../mindspeed/environment.js';
-import { CHECKS, HAND_HOLES, HAND_INTERFACE, placeholder } from './holes.js';
+import { interfaceVariables } from '../mindspeed/environment.js';
+import { CHECKS, HAND_HOLES, INTERFACE, placeholder } from './holes.js';
 
 /** `node` is given for the training alone. */
 export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
   const { files, commands } = plan.stages[stage];
   const holes = holesOf(plan.stages[stage]);
-  // Where nodes of Ascend hosts meet.
-  const isOfGang = plan.runtime === 'ascend' && node !== undefined;
+  const needsInterface = plan.runtime === 'ascend' && node !== undefined;
   const what = node === undefined ? stage : `${stage}, node ${String(node)} of ${String(plan.gang.hosts)}`;
   return [
     '#!/usr/bin/env bash',
@@ -19,16 +18,17 @@ export function scriptOf(plan: Plan, stage: StageName, node?: number): string {
       ? ['# It follows the published files of MindSpeed MM 2.2.0 and has not run on an NPU.']
       : []),
     'set -euo pipefail',
-    'here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"',
+    ...(files.length > 0 ? ['here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"'] : []),
     CHECKS,
     '',
-    ...[...holes.map((hole) => HAND_HOLES[hole]), ...(isOfGang ? [HAND_INTERFACE] : [])].map(
+    ...[...holes.map((hole) => HAND_HOLES[hole]), ...(needsInterface ? [INTERFACE] : [])].map(
       ({ kind, variable, meaning }) => `${kind} ${variable} ${quote(meaning)}`,
     ),
     // mm-convert leaves what an earlier call has written, and a later step would read it.
     ...(stage !== 'train' && holes.includes('work') ? ['empty ANNEAL_WORK'] : []),
     ...(plan.runtime === 'ascend' ? ['', ...CANN] : []),
-    ...(isOfGang ? ['', ...INTERFACE] : []),
+    ...(needsInterface ? ['', ...NAME_INTERFACE] : []),
+    ...(stage === 'convert' ? ['', ...SHARDS] : []),
     ...files.flatMap(({ path, content }) => ['', ...writeFile(stage, path, content)]),
     ...commands.flatMap((command) => ['', ...runCommand(command, node)]),
     ...evidence(plan, stage, node),
@@ -57,17 +57,26 @@ const CANN = [
   '  [ -r "$set_env" ] || fail "CANN is not in the environment and $set_env cannot be read. Set CANN_SET_ENV to its set_env.sh."',
   '  # It reads variables that are not set.',
   '  set +u',
+  '  # shellcheck source=/dev/null',
   '  source "$set_env"',
   '  set -u',
   'fi',
 ];
 
+/** mm-convert reads what is there, and converts without a word where a shard is missing. */
+const SHARDS = [
+  'index="$ANNEAL_BASE_MODEL/model.safetensors.index.json"',
+  'if [ -e "$index" ]; then',
+  '  while read -r shard; do',
+  '    [ -s "$ANNEAL_BASE_MODEL/$shard" ] || fail "$index names $shard, which is missing or empty: fetch it again."',
+  `  done < <(grep -o '[^"/]*\\.safetensors"' "$index" | tr -d '"' | sort -u)`,
+  'fi',
+];
+
 /** As an agent sets them; a variable that its trainers never inherit would outrank the first. */
-const INTERFACE = [
+const NAME_INTERFACE = [
   'unset HCCL_IF_IP',
-  ...Object.entries(INTERFACE_VARIABLES).map(
-    ([name, before]) => `export ${name}="${before}$${HAND_INTERFACE.variable}"`,
-  ),
+  ...Object.entries(interfaceVariables(`$${INTERFACE.variable}`)).map(([name, value]) => `export ${name}="${value}"`),
 ];
 
 function writeFile(stage: StageName, path: string, content: JsonWithHoles): readonly string[] {

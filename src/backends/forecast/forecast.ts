@@ -6,6 +6,7 @@ import { hasDistributedOptimizer } from '../../spec/runtime.js';
 import type { Job } from '../mindspeed/job.js';
 import { recomputedTowers } from '../mindspeed/recompute.js';
 import { imageTokensPerTile } from '../mindspeed/presets.js';
+import { checkpointOf, type Checkpoint } from './checkpoint-size.js';
 import { ASSUMED, type Given, sourced, type Sourced } from './given.js';
 import { memoryOfRanks, type MemoryQuestion, type RankMemory } from './memory.js';
 import { modelParameters } from './parameters.js';
@@ -23,15 +24,6 @@ export interface Forecast {
   /** What will not fit. No refusals: these numbers are estimates. */
   readonly warnings: readonly string[];
 }
-export interface Checkpoint {
-  readonly bytes: number;
-  readonly weightsBytes: number;
-  readonly optimizerBytes: number;
-  /** Those that are kept, and the one that is just being shipped. */
-  readonly mostAtOnce: number;
-  readonly storeBytes: number;
-  readonly storeGb?: Sourced;
-}
 export interface Epoch {
   readonly rows: Sourced;
   /** About: images are held out with all their rows. */
@@ -40,8 +32,6 @@ export interface Epoch {
   readonly epochs: number;
 }
 const BF16 = 2;
-/** fp32 weights and two moments. */
-const OPTIMIZER_BYTES = 12;
 const GIB = 2 ** 30;
 const GB = 1e9;
 
@@ -86,6 +76,11 @@ function warningsOf({ memory, npuMemory, conversion, checkpoint }: Omit<Forecast
       `${String(checkpoint.mostAtOnce)} checkpoints at once need ${(checkpoint.storeBytes / GB).toFixed(0)} GB of the store, but it has ` +
         `${String(checkpoint.storeGb.value)}. Lower checkpoint.keep, freeze a tower, or make room.`,
     );
+  if (checkpoint.hostDiskGb !== undefined && checkpoint.hostBytes > checkpoint.hostDiskGb.value * GB)
+    found.push(
+      `With a slow store saves need up to ${(checkpoint.hostBytes / GB).toFixed(0)} GB on the fullest host, but a host has ` +
+        `${String(checkpoint.hostDiskGb.value)} free. Put workRoot on a larger disk, or spread the stages over more hosts.`,
+    );
   return found;
 }
 
@@ -127,24 +122,6 @@ function tilesAtMost(job: Job): number {
 function conversionBytes({ layout, model }: Job): number {
   const weights = BF16 * sum(Object.values(modelParameters(model.dimensions)));
   return weights * (!layout.distTrain && layout.language.tensorParallel > 1 ? 3 : 2);
-}
-
-function checkpointOf({ spec, model }: Job, given: Given): Checkpoint {
-  const counts = modelParameters(model.dimensions);
-  const parts = ['vision', 'projector', 'language'] as const;
-  const weightsBytes = BF16 * sum(parts.map((part) => counts[part]));
-  const optimizerBytes =
-    OPTIMIZER_BYTES * sum(parts.filter((part) => !spec.model.freeze.includes(part)).map((part) => counts[part]));
-  const mostAtOnce = spec.checkpoint.keep + 1;
-  const storeGb = sourced(given, 'storeGb');
-  return {
-    bytes: weightsBytes + optimizerBytes,
-    weightsBytes,
-    optimizerBytes,
-    mostAtOnce,
-    storeBytes: mostAtOnce * (weightsBytes + optimizerBytes),
-    ...(storeGb === undefined ? {} : { storeGb }),
-  };
 }
 
 /** Nothing without the number of rows: nobody has read the data yet. */

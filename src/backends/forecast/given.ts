@@ -9,6 +9,7 @@ export const GIVEN_NAMES = {
   npuMemoryGib: 'memory of one NPU',
   hostMemoryGb: 'memory of the host that converts',
   storeGb: 'room for this run in the store',
+  hostDiskGb: 'free space of a host below its work root',
 } as const;
 export type GivenName = keyof typeof GIVEN_NAMES;
 export type Given = Readonly<Partial<Record<GivenName, number>>>;

@@ -39,11 +39,12 @@ export function runsInternvlScript({ spec, layout }: Pick<Job, 'spec' | 'layout'
 }
 
 function modelArguments({ spec, model, layout }: Job): readonly Argument[] {
-  // Dist-train reads each tower's sizes from model.json and ignores these three.
+  // Dist-train reads each tower's sizes from model.json, but how many replicas share the batch is counted from these three before that
+  // (validate_args_patch.py): their product must be the ranks of one replica, both towers together, or the batch is another one without a word.
   const { tensorParallel, contextParallel } = layout.distTrain
     ? { tensorParallel: 1, contextParallel: 1 }
     : layout.language;
-  const stages = layout.distTrain ? 1 : layout.language.pipelineParallel;
+  const stages = layout.distTrain ? layout.worldSize / layout.language.dataParallel : layout.language.pipelineParallel;
   return [
     ...flag('--tensor-model-parallel-size', tensorParallel),
     ...flag('--pipeline-model-parallel-size', stages),

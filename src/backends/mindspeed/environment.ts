@@ -39,11 +39,13 @@ export const TRAINING_ENVIRONMENT: Readonly<Record<string, Argument>> = {
 };
 
 /**
- * By which each of the three libraries learns over which interface of a host its gang meets, with what stands before the name. Left to itself,
- * each takes the first one by name, which on a host with several is another one than on its neighbour: the gang then waits for sockets until
- * its connect time-out (EI0006). "=": exactly this one; without it HCCL takes every interface whose name begins so.
+ * Left to itself, each of the three libraries takes the first interface by name, which on a host with several is another one than on its
+ * neighbour: the gang then waits for sockets until its connect time-out (EI0006).
  */
-export const INTERFACE_VARIABLES = { HCCL_SOCKET_IFNAME: '=', GLOO_SOCKET_IFNAME: '', TP_SOCKET_IFNAME: '' } as const;
+export function interfaceVariables(name: string): Readonly<Record<string, string>> {
+  // "=": exactly this one. Without it HCCL takes every interface whose name begins so.
+  return { HCCL_SOCKET_IFNAME: `=${name}`, GLOO_SOCKET_IFNAME: name, TP_SOCKET_IFNAME: name };
+}
 
 /**
  * torch's own watchdog must be the last to lose patience: it tears the process down at once, and CANN would not get to write which peer it

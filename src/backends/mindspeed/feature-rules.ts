@@ -35,7 +35,7 @@ function optimizerRules({ spec }: Question): Refusal[] {
   return found;
 }
 
-function dataRules({ spec, model, layout, tilesPerImage }: Question): Refusal[] {
+function dataRules({ spec, model, tilesPerImage }: Question): Refusal[] {
   const found: Refusal[] = [];
   // An image that is cut is seen once more as a whole.
   const tiles = tilesPerImage > 1 ? tilesPerImage + 1 : 1;
@@ -52,14 +52,7 @@ function dataRules({ spec, model, layout, tilesPerImage }: Question): Refusal[] 
         'MindSpeed MM would cut image tokens off without a word',
       remedy: `Use ${String(tokens + 768)} or more, or fewer tiles (data.maximumTiles).`,
     });
-  const { dataBuckets, encoderBalance } = featuresOf(spec.runtime);
-  if (dataBuckets !== undefined && layout.distTrain && layout.vision.dataParallel !== layout.language.dataParallel)
-    found.push({
-      path: 'runtime.dataBuckets',
-      value: dataBuckets,
-      rule: 'must be left out where several vision replicas feed one of language: BucketBatchSampler counts every replica as one that reads',
-      remedy: 'Leave it out, or give both towers as many replicas.',
-    });
+  const { encoderBalance } = featuresOf(spec.runtime);
   if (encoderBalance === true && microBatchSize * tiles > 127)
     found.push({
       path: 'runtime.encoderBalance',
@@ -95,6 +88,18 @@ function internvlScriptRules({ spec, model, layout }: Question): Refusal[] {
   const why = layout.distTrain ? 'with distTrain' : `with ${spec.model.family}`;
   const instead = layout.distTrain ? ', or leave out layout.distTrain' : '';
   const { lossPer, encoderBalance } = featuresOf(spec.runtime);
+  const { vision, language } = layout;
+  // Its get_batch skips rows on replicas after the first, and each tower counts what it has read by its own replicas (consumed_train_samples).
+  const perLanguage = vision.dataParallel / language.dataParallel;
+  if (layout.distTrain && perLanguage > 1 && Number.isInteger(perLanguage))
+    found.push({
+      path: 'layout.distTrain.vision.npus',
+      value: vision.ranks,
+      rule:
+        `must give as many replicas as the language tower has (${String(language.dataParallel)}) on Ascend, but gives ${String(vision.dataParallel)}: ` +
+        'with more, pretrain_internvl.py shows vision other rows than language, at the latest after a restart',
+      remedy: `Use ${String(vision.ranks / perLanguage)} NPUs for the vision tower, and the rest for language.`,
+    });
   if (spec.model.freeze.includes('projector'))
     found.push({
       path: 'model.freeze',

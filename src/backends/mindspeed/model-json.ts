@@ -29,7 +29,7 @@ export function modelJson(job: Job): JsonObject {
 
 /** Dist-train knows InternVL by the name of its second version only; the towers are the same. */
 function distConfig({ layout }: Job): JsonObject {
-  // main_dp may be set only where the towers' replicas differ in number; several vision replicas then feed one of language.
+  // main_dp may be set only where the towers' replicas differ in number, which the CPU trainer alone can do right; several of vision then feed one of language.
   const mainDataParallel = layout.vision.dataParallel !== layout.language.dataParallel;
   return {
     model_name: 'internvl2',

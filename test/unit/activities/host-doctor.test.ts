@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { HostDoctor } from '../../../src/activities/host/host-doctor.js';
 import { PACKAGES } from '../../../src/preflight/host-checks.js';
+import * as sample from '../../fixtures/ascend/samples.js';
+import { ascendHost } from '../../fixtures/ascend/tools.js';
 import { scratchFolder } from '../../support/scratch.js';
 import { until } from '../../support/until.js';
 
@@ -78,4 +80,28 @@ test('one look at what a host is like now waits for nothing that passes, and sha
   expect(await looked()).toBe(1);
   await mkdir(store);
   expect(await looking).toMatchObject({ findings: [] });
+});
+
+test('of an Ascend host the gang hears what must be alike: versions, the kind of chip and the TLS switch', async () => {
+  const versions = async (answers: Record<string, string>) => {
+    const root = await scratchFolder();
+    const doctor = new HostDoctor({
+      runtime: 'ascend',
+      npus: 2,
+      workRoot: root,
+      ascend: await ascendHost(root, answers),
+    });
+    return (await doctor.look()).versions;
+  };
+  expect(await versions({})).toEqual({
+    driver: '25.3.rc1',
+    firmware: '7.1.0.11.220',
+    CANN: '8.3.RC1',
+    'The kind of chip': '910B3',
+    'The TLS switch': 'off',
+  });
+  const on = sample.TLS_OFF.replace('[0]', '[1]');
+  expect(await versions({ 'hccn_tool -i * -tls -g': on })).toMatchObject({ 'The TLS switch': 'on' });
+  // Chips that differ are a finding of their host.
+  expect(await versions({ 'hccn_tool -i 1 -tls -g': on })).not.toHaveProperty('The TLS switch');
 });

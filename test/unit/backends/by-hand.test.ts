@@ -1,5 +1,5 @@
 /** The scripts of `anneal plan --write`: bash reads them, they refuse what is not set, and they hand on exactly the plan's arguments. */
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,8 @@ const distTrain: RunSpecInput = {
     distTrain: { vision: { npus: 4 }, language: { npus: 12, layersPerStage: [9, 10, 9] } },
   },
 };
+
+const hasShellcheck = spawnSync('shellcheck', ['--version']).status === 0;
 
 let folder = '';
 beforeEach(async () => {
@@ -91,6 +93,16 @@ describe.each([
       expect({ path, ...(await bash(['-n', file])) }).toEqual({ path, code: 0, output: '' });
     }
   });
+
+  test.skipIf(!hasShellcheck)('shellcheck has nothing to say of them (skipped where it is not installed)', async () => {
+    await writePlan(planOf(input), join(folder, 'plan'));
+    const scripts = handFiles(planOf(input)).flatMap(({ path, isScript }) =>
+      isScript ? [join(folder, 'plan', path)] : [],
+    );
+    // SC2016: between single quotes nothing expands, which is why they are there.
+    const { status, stdout } = spawnSync('shellcheck', ['--exclude=SC2016', '--', ...scripts], { encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
+  });
 });
 
 describe('a training by hand', () => {
@@ -109,7 +121,7 @@ describe('a training by hand', () => {
   };
 
   test('hands on exactly the arguments that an agent would, and files without holes', async () => {
-    expect(await train('')).toMatchObject({ code: 0 });
+    expect(await train(`env -0 > '${folder}/environment'`)).toMatchObject({ code: 0 });
     const values = Object.fromEntries(
       Object.entries({
         work: 'WORK',
@@ -125,6 +137,15 @@ describe('a training by hand', () => {
       fillArgument(argument, { ...values, masterAddress: 'host-a', masterPort: '29400', nodeRank: '1' }),
     );
     expect(await argumentsOf('torchrun')).toEqual(expected);
+    const environment = (await readFile(join(folder, 'environment'), 'utf8')).split('\0');
+    const named = Object.entries(command?.env ?? {}).map(
+      ([name, value]) => [name, fillArgument(value, values)] as const,
+    );
+    expect(named.length).toBeGreaterThan(10);
+    // What an agent reads of its host: CANN, and the interface by which the hosts meet.
+    const ofHost = { FROM_CANN: ' yes', HCCL_SOCKET_IFNAME: '=lo', GLOO_SOCKET_IFNAME: 'lo', TP_SOCKET_IFNAME: 'lo' };
+    for (const [name, value] of [...named, ...Object.entries(ofHost)])
+      expect(environment).toContain(`${name}=${value}`);
     for (const { path, content } of plan.stages.train.files)
       expect(JSON.parse(await readFile(join(values['work'] ?? '', path), 'utf8'))).toEqual(fillJson(content, values));
   });
@@ -206,6 +227,22 @@ describe('the other steps by hand', () => {
     expect(ended.output).toContain('The converter ended without mp_rank_00_000/model_optim_rng.pt.');
     expect(ended.code).toBe(1);
     expect(await readFile(join(folder, 'mm-convert.input'), 'utf8')).toBe('y\n');
+  });
+
+  test('a shard that the index names and that is missing is refused, since the converter would leave it out', async () => {
+    await standIn('mm-convert');
+    await writePlan(planOf(publishedInput), join(folder, 'plan'));
+    const env = await variables('WORK', 'TOOLS_HOME', 'BASE_MODEL');
+    const model = env['ANNEAL_BASE_MODEL'] ?? '';
+    const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'] as const;
+    const index = { weight_map: { a: shards[0], b: shards[1], c: shards[0] } };
+    await writeFile(join(model, 'model.safetensors.index.json'), JSON.stringify(index, null, 2));
+    await writeFile(join(model, shards[0]), 'weights');
+    const convert = (): Promise<Ended> => bash([join(folder, 'plan/1-convert.sh')], env);
+    expect((await convert()).output).toContain(`names ${shards[1]}, which is missing or empty`);
+    await expect(argumentsOf('mm-convert')).rejects.toThrow('ENOENT');
+    await writeFile(join(model, shards[1]), 'weights');
+    expect((await convert()).output).toContain('The converter ended without');
   });
 
   test('a work folder with something in it is refused, since converters do not clear theirs', async () => {

@@ -38,7 +38,7 @@ describe('the plan of the demo', () => {
     expect(plan.stages.train.commands.map(show)).toEqual([
       'torchrun --nproc_per_node 1 --nnodes 2 --node_rank {nodeRank} --master_addr {masterAddress} --master_port {masterPort}' +
         ' {trainerHome}/pretrain_internvl.py' +
-        ' --tensor-model-parallel-size 1 --pipeline-model-parallel-size 1 --context-parallel-size 1' +
+        ' --tensor-model-parallel-size 1 --pipeline-model-parallel-size 2 --context-parallel-size 1' +
         ' --micro-batch-size 32 --global-batch-size 64 --seq-length 48 --tokenizer-type NullTokenizer --vocab-size 384' +
         ' --position-embedding-type rope --rotary-base 10000 --swiglu --no-masked-softmax-fusion --normalization RMSNorm' +
         ' --variable-seq-lengths --dist-train' +

@@ -201,6 +201,7 @@ const ECHO_SAMPLES: readonly string[] = [
   'BrokenPipeError: [Errno 32] Broken pipe',
   'RuntimeError: Socket Timeout',
   'recvValue failed on SocketImpl(fd=7)',
+  'torch.distributed.DistNetworkError: failed to recv, got 0 bytes',
 ];
 
 describe('every row', () => {

@@ -48,6 +48,7 @@ describe('the rank table', () => {
       dataGroup: [0, 1],
       previousStage: null,
       nextStage: 2,
+      otherTower: [],
     });
     expect(ranks[5]).toMatchObject({
       modules: [{ module: 'language', layers: [[14, 22]] }],
@@ -80,6 +81,19 @@ describe('the rank table', () => {
       modules: [{ module: 'language', layers: [[10, 19]] }],
     });
   });
+
+  test("of Dist-train names who feeds whom: the tensor ranks of a vision replica its language replica's first stage", () => {
+    const { ranks } = of(
+      with8b({
+        layout: {
+          hosts: 1,
+          npusPerHost: 8,
+          distTrain: { vision: { npus: 4, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [14, 14] } },
+        },
+      }),
+    );
+    expect(ranks.map(({ otherTower }) => otherTower)).toEqual([[4], [4], [5], [5], [0, 1], [2, 3], [], []]);
+  });
 });
 
 describe('disk and host memory', () => {
@@ -89,6 +103,19 @@ describe('disk and host memory', () => {
     expect(checkpoint.optimizerBytes / 1e9).toBeCloseTo(95, 0);
     expect(checkpoint.bytes / 1e9).toBeCloseTo(111, 0);
     expect(checkpoint.storeBytes).toBe(3 * checkpoint.bytes);
+  });
+
+  test.each([
+    ['one host writes all of it', { hosts: 1, npusPerHost: 8 }, 1],
+    ['two hosts with replicas of one stage: the first writes all', { hosts: 2, npusPerHost: 8 }, 1],
+    [
+      'four stages on two hosts: a half each, and a little',
+      { hosts: 2, npusPerHost: 2, visionLayersPerStage: [24, 0, 0, 0], languageLayersPerStage: [7, 7, 7, 7] },
+      0.5,
+    ],
+  ])('five saves of the fullest host: %s', (_, layout, share) => {
+    const { checkpoint } = of(with8b({ layout }));
+    expect(checkpoint.hostBytes / (5 * checkpoint.bytes)).toBeCloseTo(share, 1);
   });
 
   test('a frozen tower has weights, and no optimizer', () => {

@@ -11,6 +11,7 @@ import { showArgument, type CommandPlan, type Plan } from '../../../src/plan/pla
 import { showLayers } from '../../../src/plan/rank-table.js';
 import { valueAt } from '../../../src/spec/json-schema.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
+import { RELEASE_FLAGS } from '../../fixtures/ascend/flags.js';
 import { demoInput, publishedInput, specOf } from './specs.js';
 
 type Layout = RunSpecInput['layout'];
@@ -61,13 +62,17 @@ const PLANS: Readonly<Record<string, Golden>> = {
   },
   'internvl3-8b-dist-train': {
     preset: 'internvl3-8b',
-    layout: { ...host, distTrain: { vision: { npus: 4 }, language: { npus: 4, layersPerStage: [14, 14] } } },
+    layout: {
+      ...host,
+      distTrain: { vision: { npus: 4, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [14, 14] } },
+    },
   },
   'internvl3-8b-with-everything': {
     preset: 'internvl3-8b',
     layout: { ...host, visionLayersPerStage: [24, 0], languageLayersPerStage: [12, 16] },
     runtime: everything,
   },
+  'internvl3-8b-loss-per-token': { preset: 'internvl3-8b', layout: host, runtime: { lossPer: 'token' } },
   'internvl3-8b-begun-from-a-save-folder': {
     preset: 'internvl3-8b',
     layout: { ...host, tensorParallel: 2 },
@@ -82,8 +87,8 @@ const PLANS: Readonly<Record<string, Golden>> = {
     layout: {
       ...sixteen,
       distTrain: {
-        vision: { npus: 32, tensorParallel: 2 },
-        language: { npus: 32, layersPerStage: Array.from({ length: 16 }, () => 5) },
+        vision: { npus: 4, tensorParallel: 2 },
+        language: { npus: 60, layersPerStage: Array.from({ length: 30 }, (_, stage) => (stage < 20 ? 3 : 2)) },
       },
     },
   },
@@ -189,6 +194,17 @@ function showPlan(plan: Plan): string {
 
 test.each(Object.entries(PLANS))('%s', async (name, golden) => {
   await expect(showPlan(planOf(golden))).toMatchFileSnapshot(`golden/${name}.txt`);
+});
+
+test('every flag of a plan is one that the release defines, and every flag that we say it defines is one that a plan passes', () => {
+  const passed = Object.values(PLANS)
+    .map(planOf)
+    .filter(({ runtime }) => runtime === 'ascend')
+    .flatMap(({ stages }) => [...stages.convert.commands, ...stages.train.commands, ...stages.publish.commands])
+    // Our own tools are not the release's.
+    .filter(({ program }) => program !== 'python')
+    .flatMap(({ args }) => args.filter((argument) => typeof argument === 'string' && argument.startsWith('--')));
+  expect([...new Set(passed)].toSorted()).toEqual(Object.values(RELEASE_FLAGS).flat().toSorted());
 });
 
 test('no file is left over', () => {

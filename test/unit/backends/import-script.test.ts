@@ -226,7 +226,7 @@ describe('other scripts', () => {
         pipeline_model_parallel_size: stages,
         main_dp: name === 'gpt',
       });
-    const config = `"dist_config": { "model_name": "internvl2", "model_config": [${tower('vit', 0, 16, 1)}, ${tower('gpt', 1, 16, 4)}] },`;
+    const config = `"dist_config": { "model_name": "internvl2", "model_config": [${tower('vit', 0, 8, 1)}, ${tower('gpt', 1, 24, 3)}] },`;
     const imported = accepted(
       request({
         'finetune_internvl3_8B.sh': [
@@ -236,6 +236,7 @@ describe('other scripts', () => {
         'model_8B.json': [
           ['"text_decoder"', `${config} "text_decoder"`],
           ['[24, 0, 0, 0]', '[24]'],
+          ['[6, 8, 8, 6]', '[9, 10, 9]'],
         ],
       }),
     );
@@ -243,10 +244,12 @@ describe('other scripts', () => {
       hosts: 4,
       npusPerHost: 8,
       distTrain: {
-        vision: { npus: 16, tensorParallel: 1, layersPerStage: [24] },
-        language: { npus: 16, tensorParallel: 1, layersPerStage: [6, 8, 8, 6] },
+        vision: { npus: 8, tensorParallel: 1, layersPerStage: [24] },
+        language: { npus: 24, tensorParallel: 1, layersPerStage: [9, 10, 9] },
       },
     });
+    // Of it the trainer counts the replicas: 32 ranks by 4 are the 8 of either tower.
+    expect(noted(imported, '--pipeline-model-parallel-size 4')[0]?.verdict).toBe('same');
     expect(noted(imported, 'pretrain_internvl.py')[0]?.verdict).toBe('same');
     // The class that pretrain_internvl.py trains has no dynamic scaling: what the user's file asks for is said to be lost.
     expect(noted(imported, 'text_decoder.rope_scaling')[0]?.verdict).toBe('not carried');
@@ -409,4 +412,14 @@ describe('refusals name flag, line and remedy', () => {
   test('what one unknown variable leaves unknown is refused once', () => {
     expect(refused(request({}, { hostfile: undefined }))).toHaveLength(1);
   });
+});
+
+test.each([
+  ['rows', '/data/internvl/playground/opensource/ai2d_train_12k.jsonl', '/path/json_path'],
+  ['images', '/data/internvl/playground/data/ai2d/', '/path/root_path'],
+])('a path of the published data.json that nobody has set is refused as such: %s', (_, mine, published) => {
+  const one = request({ 'data_8B.json': [[`"${mine}"`, `"${published}"`]] });
+  expect(refused(one)).toEqual([
+    `data_8B.json: dataset_param.basic_parameters is "${published}": it must name your own rows and images; this path is the one of the published file, which stands for them. Put in data_path (the file of rows) and data_folder (the folder of images), as for a training by hand.`,
+  ]);
 });

@@ -294,6 +294,12 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     'layout.distTrain.vision.npus is 1: it must give a data parallel size that is a multiple of that of the language tower (2), but gives 1. Use 2 NPUs for the vision tower, or fewer replicas of the language tower.',
   ],
   [
+    'pretrain_internvl.py get_batch, training.py consumed_train_samples',
+    'and on Ascend not more than those',
+    apart({ npus: 4 }, { npus: 4, layersPerStage: [14, 14] }, 8),
+    'layout.distTrain.vision.npus is 4: it must give as many replicas as the language tower has (2) on Ascend, but gives 4: with more, pretrain_internvl.py shows vision other rows than language, at the latest after a restart. Use 2 NPUs for the vision tower, and the rest for language.',
+  ],
+  [
     'dist_schedules.py: 1F1B alone',
     'no virtual stages',
     virtual(
@@ -414,12 +420,6 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     'runtime.encoderBalance is true: it must be left out with distTrain: nothing says that both work together. Give the vision tower more NPUs instead.',
   ],
   [
-    'dataloader.py: BucketBatchSampler knows no inner data parallel',
-    'no buckets where several vision replicas feed one of language',
-    { ...apart({ npus: 2 }, {}, 3), runtime: { ...ascend, dataBuckets: 'speed' } },
-    'runtime.dataBuckets is "speed": it must be left out where several vision replicas feed one of language: BucketBatchSampler counts every replica as one that reads. Leave it out, or give both towers as many replicas.',
-  ],
-  [
     'transformer_config.py',
     'no more layers are recomputed than there are',
     asking({ recompute: { language: { method: 'block', layers: 29 } } }),
@@ -521,7 +521,10 @@ describe('what the documents allow is accepted', () => {
       'tensors, sequences and rings together',
       layout({ hosts: 2, npusPerHost: 8, tensorParallel: 4, contextParallel: 2, sequenceParallel: true }),
     ],
-    ['several vision replicas to one of language', apart({ npus: 4 }, { npus: 4, layersPerStage: [14, 14] }, 8)],
+    [
+      'a vision tower of split tensors beside as many replicas of language',
+      apart({ npus: 4, tensorParallel: 2 }, { npus: 4, layersPerStage: [14, 14] }, 8),
+    ],
     [
       'buckets, fused operators and overlap',
       asking({

@@ -284,7 +284,12 @@ function keepsTheRules(plan: Plan, freeze: readonly string[]): void {
     const main = model.dist_config.model_config.filter(({ main_dp }) => main_dp === true).map(({ name }) => name);
     expect(main).toEqual(replicasOf(vision) === replicasOf(language) ? [] : ['gpt']);
     expect(replicasOf(vision) % replicasOf(language)).toBe(0);
+    if (plan.runtime === 'ascend') expect(replicasOf(vision)).toBe(replicasOf(language));
   }
+  // How many replicas share the batch is counted from the command line, with Dist-train too: else each iteration trains on fewer rows.
+  const replica =
+    flag('--tensor-model-parallel-size') * flag('--pipeline-model-parallel-size') * flag('--context-parallel-size');
+  expect(world / replica).toBe(replicasOf(language));
 
   // Divisibility.
   expect(model.text_decoder.num_key_value_heads % language.tensors).toBe(0);
@@ -471,6 +476,9 @@ function groupsAgree(spec: RunSpec): void {
     }
     if (one.nextStage !== null) expect(row(one.nextStage).previousStage).toBe(one.rank);
     if (one.previousStage !== null) expect(row(one.previousStage).nextStage).toBe(one.rank);
+    for (const other of one.otherTower) expect(row(other).otherTower).toContain(one.rank);
+    const isFed = spec.layout.distTrain !== undefined && one.modules.some(({ module }) => module === 'projector');
+    if (isFed) expect(one.otherTower.length).toBeGreaterThan(0);
     const { weights, gradients, optimizer, peak } = memory[one.rank] ?? expect.fail('no memory');
     for (const bytes of [weights, gradients, optimizer]) expect(bytes).toBeGreaterThan(0);
     expect(peak).toBeGreaterThanOrEqual(weights + gradients + optimizer);

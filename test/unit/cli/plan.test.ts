@@ -32,10 +32,19 @@ describe('the forecast in words', () => {
     const lines = shown({}).split('\n');
     expect(lines[0]).toMatch(/^RANK +NODE +NPU +HOLDS/);
     expect(lines[1]).toMatch(
-      /^0 +0 +0 +vision 0-23, projector, language 0-5 +0 of 1 +0 of 1 +0 of 2 +0 +- > 2 +0 +0-1$/,
+      /^0 +0 +0 +vision 0-23, projector, language 0-5 +0 of 1 +0 of 1 +0 of 2 +0 +- > 2 +0 +0 +0-1$/,
     );
-    expect(lines[8]).toMatch(/^7 +0 +7 +language 22-27 .* 5 > - +7 +6-7$/);
+    expect(lines[8]).toMatch(/^7 +0 +7 +language 22-27 .* 5 > - +7 +7 +6-7$/);
     expect(lines.filter((line) => /^\d-\d( +\d+\.\d){7}$/.test(line))).toHaveLength(4);
+  });
+
+  test('shows with Dist-train which ranks of the other tower feed a rank', () => {
+    const distTrain = { vision: { npus: 4, tensorParallel: 2 }, language: { npus: 4, layersPerStage: [14, 14] } };
+    const spec = specOf({ ...publishedInput, layout: { hosts: 1, npusPerHost: 8, distTrain } });
+    const lines = showForecast(forecast(jobOf(spec), {})).split('\n');
+    expect(lines[4]).toMatch(/^3 .*vision 0-23, projector .* - > 5 /);
+    expect(lines[6]).toMatch(/^5 .*language 0-13 .* 2-3 > 7 /);
+    expect(lines[8]).toMatch(/^7 .*language 14-27 .* 5 > - /);
   });
 
   test('says of what it does not know what must be given', () => {
@@ -56,9 +65,12 @@ describe('the forecast in words', () => {
   });
 
   test('warns of what will not fit, with the remedy', () => {
-    const text = shown({ npuMemoryGib: 40, hostMemoryGb: 16, storeGb: 200 });
+    const text = shown({ npuMemoryGib: 40, hostMemoryGb: 16, storeGb: 200, hostDiskGb: 300 });
     expect(text).toMatch(/WARNING: Up to [\d.]+ GiB on ranks 0-1, 6-7, but an NPU has 40 GiB\. Use more stages/);
     expect(text).toMatch(/WARNING: The conversion needs about 32 GB of host memory, but the host has 16\./);
     expect(text).toMatch(/WARNING: 3 checkpoints at once need 323 GB of the store, but it has 200\./);
+    expect(text).toMatch(
+      /WARNING: With a slow store saves need up to 538 GB on the fullest host, but a host has 300 free\./,
+    );
   });
 });

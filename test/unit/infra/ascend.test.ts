@@ -1,4 +1,4 @@
-/** infra/ascend by the tools that a machine without an NPU has: bash, systemd-analyze, and the schemas that read the settings. */
+/** infra/ascend by the tools that a machine without an NPU has: bash, shellcheck, systemd-analyze, hadolint, kubernetes-validate, and the schemas that read the settings. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -45,6 +45,15 @@ describe('scripts', () => {
 
   test.each(scripts)('%s is bash', (name) => {
     expect(run('bash', ['-n', join(folder, name)])).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test.skipIf(!has('shellcheck'))('shellcheck has nothing to say (skipped where it is not installed)', () => {
+    const check = (...files: readonly string[]) =>
+      run('shellcheck', ['--external-sources', '--source-path=SCRIPTDIR', ...files]);
+    expect(check(...scripts.map((name) => join(folder, name)))).toMatchObject({ status: 0, stdout: '' });
+    const spoilt = join(scratch, 'spoilt.sh');
+    writeFileSync(spoilt, text('install.sh').replace('"$bundle"', '$bundle'));
+    expect(check(spoilt).status, 'it does find mistakes').toBe(1);
   });
 
   test.each(['bundle.sh', 'install.sh'])('%s says what can be written', (name) => {
@@ -278,6 +287,29 @@ describe('image and DaemonSet', () => {
       'DaemonSet',
     ]);
     expect(set.spec.selector.matchLabels).toEqual(set.spec.template.metadata.labels);
+  });
+
+  test.skipIf(!has('kubernetes-validate'))(
+    'the schemas of Kubernetes have nothing to say (skipped where kubernetes-validate is not installed)',
+    () => {
+      const check = (content: string) => {
+        const file = join(scratch, 'daemonset.yaml');
+        writeFileSync(file, content);
+        return run('kubernetes-validate', ['--strict', '--quiet', '--kubernetes-version', '1.28', file]);
+      };
+      expect(check(text('daemonset.yaml'))).toMatchObject({ status: 0 });
+      expect(check(text('daemonset.yaml').replace('hostPID:', 'hostPid:')).status, 'it does find mistakes').not.toBe(0);
+    },
+  );
+
+  test.skipIf(!has('hadolint'))('hadolint has nothing to say (skipped where it is not installed)', () => {
+    const check = (content: string) => {
+      const file = join(scratch, 'Dockerfile');
+      writeFileSync(file, content);
+      return run('hadolint', [file]);
+    };
+    expect(check(text('Dockerfile'))).toMatchObject({ status: 0, stdout: '' });
+    expect(check(text('Dockerfile').replace('COPY', 'ADD')).status, 'it does find mistakes').not.toBe(0);
   });
 
   test('the pod sees chips, driver and every process of its host', () => {

@@ -1,6 +1,12 @@
 /** What a gang makes of the looks at its hosts: a host's own finding is its own, what all say is nobody's, and what nobody knows is no evidence. */
-import { expect, test } from 'vitest';
-import { judgePreflight, type HostCheck, type HostFinding, type NodeLook } from '../../../src/plan/preflight.js';
+import { describe, expect, test } from 'vitest';
+import {
+  CHIP_KIND,
+  judgePreflight,
+  type HostCheck,
+  type HostFinding,
+  type NodeLook,
+} from '../../../src/plan/preflight.js';
 
 const found = (check: string, severity: HostFinding['severity'] = 'refuse'): HostFinding => ({
   ...{ check, severity, sentence: `${check} is bad.`, remedy: `Mend ${check}.` },
@@ -12,6 +18,10 @@ const look = (findings: readonly HostFinding[] = [], versions: HostCheck['versio
 const unknown = { unknown: 'nobody answered' };
 const gang = (...looks: readonly NodeLook['look'][]): readonly NodeLook[] =>
   looks.map((one, index) => ({ host: 'abcdefghijkl'[index] ?? '?', look: one }));
+
+/** The chips of the first host have no address. */
+const withoutAddress = (kind: string): readonly NodeLook[] =>
+  gang(look([found('address', 'warn')], { [CHIP_KIND]: kind }), look([], { [CHIP_KIND]: kind }));
 
 const unfit = (nodes: readonly NodeLook[]): readonly string[] =>
   judgePreflight(nodes).unfit.map(({ host, nodeRank, type }) => `${host}${String(nodeRank)} ${type}`);
@@ -70,14 +80,60 @@ test('warnings are told once for all hosts that have them, and few', () => {
   expect(judgePreflight(gang(look(all))).warnings).toHaveLength(10);
 });
 
-test('a version that is not the same on all hosts is told with who has which', () => {
-  const nodes = gang(
-    look([], { torch: '2.7', CANN: '8.3' }),
-    look([], { torch: '2.7', CANN: '8.2' }),
-    look([], { torch: '2.7' }),
-  );
-  expect(judgePreflight(nodes)).toEqual({
-    unfit: [],
-    warnings: ['CANN is not the same on all hosts: 8.3 on a, 8.2 on b, none on c.'],
+describe('what must be the same on all hosts of a gang', () => {
+  const having = (...values: readonly (string | undefined)[]): readonly NodeLook[] =>
+    gang(...values.map((CANN) => look([], CANN === undefined ? { torch: '2.7' } : { torch: '2.7', CANN })));
+
+  test.each<[what: string, nodes: readonly NodeLook[], unfit: readonly string[]]>([
+    ['is the same', having('8.3', '8.3'), []],
+    ['differs on one: it is the odd one', having('8.3', '8.2', '8.3'), ['b1 HostUnfit']],
+    [
+      'differs, and no more than half agree: it speaks against none',
+      having('8.3', '8.2'),
+      ['a0 GangUnfit', 'b1 GangUnfit'],
+    ],
+    ['could not be read on one: no evidence', having('8.3', undefined), []],
+    [
+      'could not be read on one, and differs on the others',
+      having('8.3', undefined, '8.2'),
+      ['a0 GangUnfit', 'c2 GangUnfit'],
+    ],
+    ['differs on a host that was not looked at: nobody knows', gang(look([], { CANN: '8.3' }), unknown), []],
+  ])('%s', (_, nodes, expected) => {
+    expect(unfit(nodes)).toEqual(expected);
+  });
+
+  test('is told with who has which, and what to do', () => {
+    const [first] = judgePreflight(having('8.3', '8.2')).unfit;
+    expect(first?.message).toBe(
+      'CANN must be the same on all hosts of a gang, but is 8.3 on a, 8.2 on b. Make it the same on all hosts.',
+    );
+  });
+
+  test('a host of another kind is not set apart for it, however many are of the first', () => {
+    const kinds = ['910B3', '910B3', 'Ascend910'].map((kind) => look([], { [CHIP_KIND]: kind }));
+    expect(unfit(gang(...kinds))).toEqual(['a0 GangUnfit', 'b1 GangUnfit', 'c2 GangUnfit']);
+    expect(judgePreflight(gang(...kinds)).unfit[0]?.message).toBe(
+      'The kind of chip must be the same on all hosts of a gang, but is 910B3 on a, b, Ascend910 on c. Give hosts of each kind a cluster of their own ("cluster" in the settings of agents and workers).',
+    );
+  });
+
+  test.each<[what: string, nodes: readonly NodeLook[], unfit: readonly string[]]>([
+    ['refuses an A2 among others', withoutAddress('910B3'), ['a0 HostUnfit']],
+    ['is no matter to an A2 alone', withoutAddress('910B3').slice(0, 1), []],
+    ['is a warning of other chips, which may have another way', withoutAddress('Ascend910'), []],
+  ])('a chip without an address %s', (_, nodes, expected) => {
+    expect(unfit(nodes)).toEqual(expected);
+  });
+
+  test('comes behind what a host has found of itself', () => {
+    const nodes = gang(look([found('link')], { CANN: '8.2' }), look([], { CANN: '8.3' }), look([], { CANN: '8.3' }));
+    expect(judgePreflight(nodes).unfit).toMatchObject([
+      {
+        host: 'a',
+        type: 'HostUnfit',
+        message: expect.stringMatching(/^link is bad\. Mend link\. CANN must/) as string,
+      },
+    ]);
   });
 });

@@ -2,7 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { probeAscend } from '../../../src/preflight/ascend-probe.js';
+import { OF_RELEASE, probeAscend } from '../../../src/preflight/ascend-probe.js';
 import { ascendHost, TABLE_OF_TWO } from '../../fixtures/ascend/tools.js';
 import * as sample from '../../fixtures/ascend/samples.js';
 import { scratchFolder, writeTree } from '../../support/scratch.js';
@@ -118,13 +118,42 @@ test('versions: an older folder of CANN, files that are not there or say somethi
     'mm/pretrain_vlm.py': '',
     'mm/pretrain_internvl.py': '',
     'mm/mindspeed_mm/tools/tools.json': '{}',
-    'mm/examples/internvl3/data_8B.json': '{}',
+    'mm/examples/internvl3/finetune_internvl3_8B.sh': '',
   });
   const { versions } = await probeAscend({ ...places, trainerHome: join(folder, 'mm') }, limits);
   expect(versions).toEqual({
     cann: { value: '8.1.RC1' },
     driver: { unread: expect.stringContaining('no line "version=…"') as string },
     firmware: { unread: expect.stringContaining('there is no ') as string },
-    trainer: { missing: ['megatron'], missingOfRelease: ['docs/features/dist-train.md'] },
+    trainer: {
+      missing: ['megatron'],
+      missingOfRelease: ['docs/features/dist-train.md'],
+      megatron: { unread: expect.stringContaining('there is no ') as string },
+    },
   });
+});
+
+test('of all releases only 2.2.0 has both files by which it is told', () => {
+  // As "git ls-tree RELEASE" of Ascend/MindSpeed-MM lists them, November 2026.
+  const [internvl3, tuned, distTrain] = ['examples/internvl3/view.jpg', ...OF_RELEASE] as const;
+  const releases: Readonly<Record<string, readonly (string | undefined)[]>> = {
+    '2.0.0': [distTrain],
+    '2.1.0': [internvl3, distTrain],
+    '2.2.0': [internvl3, tuned, distTrain],
+    '2.3.0': [internvl3, tuned],
+    '26.0.0': [internvl3, tuned],
+    '26.1.0': [],
+  };
+  const taken = Object.keys(releases).filter((name) => OF_RELEASE.every((file) => releases[name]?.includes(file)));
+  expect(taken).toEqual(['2.2.0']);
+});
+
+test.each([
+  ['0.12.1', "MAJOR = 0\nMINOR = 12\nPATCH = 1\nPRE_RELEASE = ''\n", { value: '0.12.1' }],
+  ['another form', "__version__ = '0.12.1'\n", { unread: expect.stringContaining('no lines "MAJOR') as string }],
+])('the version of the Megatron that was copied in: %s', async (_, text, expected) => {
+  const folder = await scratchFolder();
+  await writeTree(folder, { 'mm/megatron/core/package_info.py': text });
+  const { versions } = await probeAscend({ ...(await ascendHost(folder)), trainerHome: join(folder, 'mm') }, limits);
+  expect(versions.trainer?.megatron).toEqual(expected);
 });

@@ -6,6 +6,8 @@ import { judge, verdictOf } from '../../../src/preflight/judge.js';
 
 const unread = { unread: 'npu-smi: it said "?"' };
 
+const wellInstalled = { missing: [], missingOfRelease: [], megatron: { value: '0.12.1' } };
+
 const chip = (
   id: number,
   change: Partial<ChipReadings> = {},
@@ -38,7 +40,7 @@ function npus(others: readonly ChipReadings[] = [], change: Partial<AscendReadin
       driver: { value: '25.3.rc1' },
       firmware: { value: '7.8.0.1' },
       cann: { value: '8.3.RC1' },
-      trainer: { missing: [], missingOfRelease: [] },
+      trainer: wellInstalled,
     },
     baseline: {
       value: {
@@ -267,13 +269,25 @@ const FAULTS: readonly Fault[] = [
   [
     'trainer',
     'refuse',
-    versions({ trainer: { missing: ['megatron'], missingOfRelease: [] } }),
+    versions({ trainer: { ...wellInstalled, missing: ['megatron'], megatron: unread } }),
     "The trainer's folder has no megatron.",
   ],
   [
     ...(['trainer', 'warn'] as const),
-    versions({ trainer: { missing: [], missingOfRelease: ['examples/internvl3'] } }),
-    'The trainer does not look like MindSpeed MM 2.2.0: it has no examples/internvl3.',
+    versions({ trainer: { ...wellInstalled, missingOfRelease: ['examples/internvl3/finetune_internvl3_8B.sh'] } }),
+    'The trainer does not look like MindSpeed MM 2.2.0: it has no examples/internvl3/finetune_internvl3_8B.sh.',
+  ],
+  [
+    'trainer',
+    'refuse',
+    versions({ trainer: { ...wellInstalled, megatron: { value: '0.8.0' } } }),
+    'Megatron is 0.8.0.',
+  ],
+  [
+    'trainer',
+    'warn',
+    versions({ trainer: { ...wellInstalled, megatron: unread } }),
+    'The version of Megatron could not be read (npu-smi: it said "?").',
   ],
   ['python', 'refuse', host({ python: unread }), 'The runtime\'s Python could not be read (npu-smi: it said "?").'],
   ['python', 'refuse', host({ missingPrograms: ['mm-convert'] }), 'The runtime has no mm-convert.'],

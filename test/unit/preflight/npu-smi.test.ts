@@ -134,6 +134,9 @@ describe('fields', () => {
     expect(value(fields.readChipMap(sample.CHIP_MAP_A2))).toEqual([{ npu: 0, chip: 0, name: 'Ascend 910A' }]);
     expect(value(fields.readChipMap(sample.CHIP_MAP_A3)).map(({ chip }) => chip)).toEqual([0, 1]);
     expect(value(fields.readChipMap(sample.CHIP_MAP_A2.replace('\t0 ', '\t-1')))[0]?.npu).toBe(-1);
+    // "The row is invalid": whatever else stands in it must not hide the others.
+    const invalid = `${sample.CHIP_MAP_A2}\t-1                             -                              -\n`;
+    expect(value(fields.readChipMap(invalid)).map(({ npu }) => npu)).toEqual([0, -1]);
   });
 
   test.each<readonly [string, Reading<unknown>, RegExp]>([

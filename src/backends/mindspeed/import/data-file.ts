@@ -12,6 +12,8 @@ export interface MetaFile {
 }
 
 const META = 'anneal-import.json';
+/** The published files say /path/json_path and /path/root_path. */
+const UNSET = '/path/';
 
 /** Relative paths are the script's own: from the folder in which it is started. */
 export function carryData(
@@ -68,6 +70,16 @@ function carryRows(draft: Draft, data: unknown, { file, cwd }: { file: string; c
   const known = sets.filter((one) => one !== undefined);
   if (known.length === 0 || known.length < sets.length) {
     draft.refuse({ file, what }, given, 'must name data_path and data_folder of each set of rows', 'Add them.');
+    return undefined;
+  }
+  const unset = known.flatMap(({ annotation, images }) => [annotation, images]).find((path) => path.startsWith(UNSET));
+  if (unset !== undefined) {
+    draft.refuse(
+      { file, what },
+      unset,
+      'must name your own rows and images; this path is the one of the published file, which stands for them',
+      'Put in data_path (the file of rows) and data_folder (the folder of images), as for a training by hand.',
+    );
     return undefined;
   }
   const foreign = known.find(({ annotation }) => !/\.jsonl?$/.test(annotation));

@@ -13,10 +13,9 @@ import {
 } from './flag-table.js';
 import { type Command, type Flag, launcherName } from './launch.js';
 
-const STAGES = '--pipeline-model-parallel-size';
-
 /** Carries what a spec has a field for; the flags that are left are compared with the plan later. */
 export function carryFlags(draft: Draft, command: Command, distTrain: boolean): readonly Flag[] {
+  // With Dist-train the sizes are those of dist_config; of the flags the trainer only counts replicas, so they are compared.
   const table = distTrain ? CARRIED_FLAGS : { ...CARRIED_FLAGS, ...CARRIED_PARALLEL_FLAGS };
   const launcher = lastOfEach(draft, command.launcher, launcherName);
   const trainer = lastOfEach(draft, command.trainer, (name) => name);
@@ -32,13 +31,6 @@ export function carryFlags(draft: Draft, command: Command, distTrain: boolean): 
     if (refused !== undefined) draft.refuse({ what: name, line: flag.line }, valueOf(flag) || true, ...refused);
     else if (dropped !== undefined)
       draft.tell({ line: flag.line, what: showFlag(flag), verdict: 'dropped', note: dropped });
-    else if (distTrain && (name in CARRIED_PARALLEL_FLAGS || name === STAGES))
-      draft.tell({
-        line: flag.line,
-        what: showFlag(flag),
-        verdict: 'dropped',
-        note: 'With Dist-train each tower has sizes of its own, which are carried from dist_config.',
-      });
     else rest.push(flag);
   }
   return rest;
