@@ -13,7 +13,7 @@ declare module '@vitest/runner' {
   }
 }
 
-/** Between them they meet a host's loss, a control plane that is away, lines that are cut, and a damaged commit. */
+/** Between them a host is lost and the commit to restore is damaged, torchrun, a supervisor, an agent and S3 die, agents and Temporal freeze, and lines are bad. */
 const SEEDS = [9, 10, 11, 17, 18, 45];
 
 /** `FIRST:COUNT`; left out, the seeds that are always played. */
