@@ -101,7 +101,19 @@ test('a rank that is stopped is a hang, and a host that answers nobody is lost: 
   // What the hosts knew is in the store; the host that was lost has brought nothing.
   const evidenceOf = (incident: Incident) => filesBelow(join(cluster.storeFolder, incident.evidence!.slice(0, -1)));
   expect(hung.evidence).toBe(`runs/${run.runId}/incidents/000001/`);
-  const ofEach = ['exit.json', 'index.json', 'launch.json', 'stacks.log', 'supervisor.log', 'trainer.log'];
+  const ofEach = [
+    'doctor.json',
+    'exit.json',
+    'index.json',
+    'launch.json',
+    'stacks.log',
+    'supervisor.log',
+    'trainer.log',
+  ];
+  // What a host finds of itself follows, and nothing waits for it.
+  await until('both hosts have told what they find', LIMIT_MS, async () =>
+    (await evidenceOf(hung)).filter((name) => name.endsWith('/doctor.json')).length === 2 ? true : undefined,
+  );
   expect(await evidenceOf(hung)).toEqual(
     [0, 1].flatMap((node) => ofEach.map((name) => `node-${String(node)}/${name}`)),
   );
