@@ -62,6 +62,7 @@ async function freeHost(name: string): Promise<HostView> {
 
 test('a host that is unfit is left out and set apart before anything is launched there, and the run goes on elsewhere', async () => {
   await rig.addHost(UNFIT, { runtimeBin: await runtimeOf(['python', 'torchrun']) });
+  await freeHost(UNFIT);
   const run = await rig.train('left-out', TRAINING);
   expect(digestOf(await within('the training ends', LIMIT_MS, run.result()))).toBe(undisturbed);
 
