@@ -16,6 +16,7 @@ import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import type { HostFence } from './fence.js';
 import { watchForHang } from './hang-watch.js';
+import { endLingering } from './lingering.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
 import { measuredLines } from './measured-lines.js';
 import { measured, type RankWork } from './rank-work.js';
@@ -137,6 +138,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   ending.catch(() => undefined);
   const hang = watchForHang(work, living.signal);
   hang.catch(() => undefined);
+  endLingering(work, living.signal).catch(() => undefined);
   void log.hopeless.then(() => requestStop(dir, { graceMs: 0 })).catch(() => undefined);
   try {
     const first = await Promise.race([ending, beats.interrupted, hang]);

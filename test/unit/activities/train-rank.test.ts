@@ -13,7 +13,7 @@ import { checkpointPrefix, savedName } from '../../../src/contract/store-keys.js
 import type { HangLimits } from '../../../src/plan/hang.js';
 import { markedProcesses, stopEverything } from '../../../src/process/kill.js';
 import { inheritedEnvironment } from '../../../src/process/marker.js';
-import { readExit, trainerDir } from '../../../src/process/trainer-files.js';
+import { exists, readExit, trainerDir } from '../../../src/process/trainer-files.js';
 import { StoreError } from '../../../src/storage/errors.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
 import { demoPlan } from '../../support/demo-plan.js';
@@ -164,6 +164,25 @@ test('a node has trained to its end when its part of the last save is shipped, a
   await expect(end).resolves.toMatchObject({ iteration: 0 });
   expect(await store.head(`${prefix}node-1.json`)).toBeDefined();
 }, 40_000);
+
+test.each([0, 1])(
+  'a launcher that waits for a peer that cannot come is ended when node %i has shipped its part of the last save',
+  async (nodeRank) => {
+    const saves = nodeRank === 0 ? DONE : lastSaveOf(nodeRank);
+    const { dir, marker, store, attempt } = await stagedHost(
+      `${saves}touch saved\nexec sleep 600`,
+      undefined,
+      nodeRank,
+    );
+    const { end } = attempt('attempt');
+    await until('it has saved', LIMIT_MS, async () => (await exists(join(dir, 'saved'))) || undefined);
+    if (nodeRank > 0)
+      await store.create(`${checkpointPrefix(marker.runId, 1, plan.gang.iterations)}${savedName}`, '{}');
+    await expect(end).resolves.toMatchObject({ iteration: 0 });
+    expect(await readExit(dir)).toMatchObject({ reason: 'stopped', left: [] });
+  },
+  40_000,
+);
 
 test('a node that loses a peer before its last save has failed', async () => {
   const { attempt } = await stagedHost(`#!/bin/sh${LOST_PEER}`, undefined, 1);
