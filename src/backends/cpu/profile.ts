@@ -19,10 +19,8 @@ export const cpuProfile: RuntimeProfile = {
   trainingFolder: { hole: 'work' },
   trainingEnvironment: python,
   toolEnvironment: { ...python, PYTHONPATH: { hole: 'toolsHome' } },
-  tilesPerImage: 1,
+  dataWorkers: 0,
   deviceFlags: [
-    '--num-workers',
-    '0',
     // torchrun's workers sit in sessions of their own and would outlive it.
     '--die-with-parent',
     '--metrics-file',

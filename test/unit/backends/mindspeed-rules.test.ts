@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
-import { PRESETS } from '../../../src/backends/mindspeed/presets.js';
+import { INTERNVL_PRESETS } from '../../../src/backends/mindspeed/internvl/presets.js';
 import { checkSpec } from '../../../src/spec/check.js';
 import { showRefusal } from '../../../src/spec/refusal.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
@@ -50,7 +50,7 @@ const apart = (vision: object, language: object, npus: number, more: object = {}
     ...more,
   });
 const old = { ...publishedInput.model, family: 'internvl2.5', preset: 'internvl2.5-4b' } as const;
-const [eight, older] = [PRESETS['internvl3-8b'].dimensions, PRESETS['internvl2.5-4b'].dimensions];
+const [eight, older] = [INTERNVL_PRESETS['internvl3-8b'].dimensions, INTERNVL_PRESETS['internvl2.5-4b'].dimensions];
 
 /** Every sentence by which a spec is refused, by schema or by plan. */
 function refusalsOf(input: unknown): string[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
-import { PRESETS } from '../../../src/backends/mindspeed/presets.js';
+import { INTERNVL_PRESETS } from '../../../src/backends/mindspeed/internvl/presets.js';
 import { showRefusal } from '../../../src/spec/refusal.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
 import { demoInput, publishedInput, specOf } from './specs.js';
@@ -13,7 +13,7 @@ const training = (change: Partial<RunSpecInput['training']>): RunSpecInput => ({
   ...demoInput,
   training: { ...demoInput.training, ...change },
 });
-const tiny = PRESETS['internvl3-tiny'].dimensions;
+const tiny = INTERNVL_PRESETS['internvl3-tiny'].dimensions;
 const twoTowers = (vision: object, language: object, hosts = 2): RunSpecInput => ({
   ...demoInput,
   layout: { hosts, npusPerHost: 1, distTrain: { vision: { npus: 1, ...vision }, language: { npus: 1, ...language } } },
