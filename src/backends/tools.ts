@@ -46,6 +46,7 @@ function evaluate(job: Job, model: Argument, result: string): CommandPlan {
     { hole: 'dataset', then: '/images' },
     '--out',
     { hole: 'work', then: result },
+    ...job.model.judging,
     ...(limit === 0 ? [] : ['--limit', String(limit)]),
   ]);
 }

@@ -19,6 +19,8 @@ export interface Model {
   training(job: Job): TrainingWays;
   /** Of `anneal_trainer.prepare`: how rows become what `dataJson` reads. */
   preparing(spec: RunSpec): Preparing;
+  /** Of `anneal_trainer.evaluate`, beside what it judges. */
+  readonly judging: readonly string[];
   /** What must hold on every runtime. */
   rules(job: Question): readonly Refusal[];
   /** What MindSpeed MM 2.2.0 cannot do with this family. */

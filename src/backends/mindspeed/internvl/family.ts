@@ -47,6 +47,7 @@ export function internvl(preset: InternvlPreset): Model {
       args: ['--image-tokens', String(imageTokens(preset, spec))],
       parameters: { imageTokens: imageTokens(preset, spec) },
     }),
+    judging: [],
     rules: (question) => internvlRules(preset, question),
     ascendRules: (question) => internvlAscendRules(preset, question),
   };

@@ -1,6 +1,6 @@
 /** data.json of Qwen2.5-VL: its rows are tokenized by Hugging Face's `datasets` when a trainer starts, and kept below `work`. */
 import type { JsonObject } from '../job.js';
-import { FEWEST_PIXELS, MOST_PIXELS } from './image.js';
+import { MOST_PIXELS } from './image.js';
 
 /** `--mm-data`. */
 export function dataJson(): JsonObject {
@@ -13,7 +13,7 @@ export function dataJson(): JsonObject {
         use_fast_tokenizer: true,
         split_special_tokens: false,
         image_max_pixels: MOST_PIXELS,
-        image_min_pixels: FEWEST_PIXELS,
+        image_min_pixels: 0,
         video_max_pixels: 16384,
         video_min_pixels: 0,
         video_fps: 2,

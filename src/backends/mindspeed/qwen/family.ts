@@ -4,10 +4,12 @@ import type { Job } from '../job.js';
 import { recomputedTowers } from '../recompute.js';
 import { qwenCounts } from './counts.js';
 import { dataJson } from './data-json.js';
-import { FEWEST_PIXELS, imageCounts, MOST_PIXELS } from './image.js';
+import { imageCounts, MOST_PIXELS } from './image.js';
 import { modelJson } from './model-json.js';
 import type { QwenPreset } from './presets.js';
 import { qwenAscendRules, qwenRules } from './rules.js';
+
+const PIXELS = ['--image-max-pixels', String(MOST_PIXELS)];
 
 export function qwen25vl(preset: QwenPreset): Model {
   const { dimensions, samplesPerSecond } = preset;
@@ -37,20 +39,11 @@ export function qwen25vl(preset: QwenPreset): Model {
         ...preset.environment,
       },
     }),
-    preparing: () => {
-      const pixels = { mostPixels: MOST_PIXELS, fewestPixels: FEWEST_PIXELS };
-      return {
-        args: [
-          '--template',
-          'qwen2vl',
-          '--image-max-pixels',
-          String(pixels.mostPixels),
-          '--image-min-pixels',
-          String(pixels.fewestPixels),
-        ],
-        parameters: { template: 'qwen2vl', ...pixels },
-      };
-    },
+    preparing: () => ({
+      args: ['--template', 'qwen2vl', ...PIXELS],
+      parameters: { template: 'qwen2vl', mostPixels: MOST_PIXELS },
+    }),
+    judging: PIXELS,
     rules: qwenRules,
     ascendRules: qwenAscendRules,
   };

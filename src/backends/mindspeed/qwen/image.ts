@@ -2,9 +2,8 @@
 import { MERGED_PATCHES, VISION } from './presets.js';
 import type { ImageCounts } from '../family.js';
 
-/** `image_max_pixels` and `image_min_pixels` of the published data.json. */
+/** `image_max_pixels` of the published data.json: a larger image is made smaller. */
 export const MOST_PIXELS = 262144;
-export const FEWEST_PIXELS = 0;
 
 /** A token's square, in pixels. */
 const SQUARE = VISION.patchSize * VISION.spatialMergeSize;
