@@ -127,15 +127,6 @@ describe('a spec is refused with path, value, rule and remedy', () => {
       'model.family is "internvl2.5": it must be internvl3 with runtime.kind "cpu", whose trainer knows no other. Use an InternVL3 model, or runtime.kind "ascend".',
     ],
     [
-      'when there is no adapter for the family',
-      {
-        ...demoInput,
-        model: { family: 'qwen2.5-vl', dimensions: tiny, source: demoInput.model.source },
-        layout: { hosts: 1, npusPerHost: 1 },
-      },
-      'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result. Use an InternVL model.',
-    ],
-    [
       'when heads do not divide',
       {
         ...demoInput,

@@ -96,4 +96,9 @@ export const QWEN_LAYOUTS = {
   },
 } as const satisfies Record<string, RunSpecInput['layout']>;
 
+export function familyOf(preset: NonNullable<RunSpecInput['model']['preset']>): RunSpecInput['model']['family'] {
+  const families = ['internvl3', 'internvl2.5', 'qwen2.5-vl'] as const;
+  return families.find((family) => preset.startsWith(family)) ?? 'internvl3';
+}
+
 export const specOf = (input: RunSpecInput): RunSpec => RunSpec.parse(input);
