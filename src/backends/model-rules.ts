@@ -1,7 +1,7 @@
 /** What must hold inside the model and between model and data, whatever the layout. */
 import type { Refusal } from '../spec/refusal.js';
 import { TRACKER_FILE } from './mindspeed/checkpoint.js';
-import type { Question } from './mindspeed/family.js';
+import type { Question } from './mindspeed/job.js';
 
 export function checkModel(job: Question): readonly Refusal[] {
   return [

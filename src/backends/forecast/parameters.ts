@@ -3,7 +3,8 @@ import { holdsProjector } from '../../plan/rank-table.js';
 import { sum, type Layout } from '../../plan/layout.js';
 import type { LayerRange, RankPlan, RankShare } from '../../plan/plan.js';
 import type { LanguageSizes, ModelSizes } from '../../plan/model-sizes.js';
-import type { Model, Parts } from '../mindspeed/family.js';
+import type { Parts } from '../mindspeed/family.js';
+import type { Model } from '../mindspeed/job.js';
 
 export type Part = 'vision' | 'projector' | 'language';
 export type PartCounts = Readonly<Record<Part, number>>;

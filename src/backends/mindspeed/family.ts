@@ -1,34 +1,6 @@
-/** What a family of models has of its own, bound to the sizes of one model: all that the rest of the adapter asks of it, and knows of no family by name. */
-import type { ModelSizes } from '../../plan/model-sizes.js';
+/** What a family of models answers when the rest of the adapter, which knows none by name, asks it. */
 import type { Argument, JsonWithHoles } from '../../plan/plan.js';
-import type { Refusal } from '../../spec/refusal.js';
-import type { RunSpec } from '../../spec/run.js';
-import type { RuntimeFeatures, RuntimeSpec } from '../../spec/runtime.js';
-import type { Job, JsonObject } from './job.js';
-
-export interface Model {
-  readonly dimensions: ModelSizes;
-  readonly counts: VisionCounts;
-  /** Where it can be trained. */
-  readonly runtimes: readonly RuntimeSpec['kind'][];
-  readonly converter: Converter;
-  readonly published: Published;
-  image(spec: RunSpec): ImageCounts;
-  modelJson(job: Job): JsonObject;
-  dataJson(job: Job): JsonObject;
-  training(job: Job): TrainingWays;
-  /** Of `anneal_trainer.prepare`: how rows become what `dataJson` reads. */
-  preparing(spec: RunSpec): Preparing;
-  /** Of `anneal_trainer.evaluate`, beside what it judges. */
-  readonly judging: readonly string[];
-  /** What must hold on every runtime. */
-  rules(job: Question): readonly Refusal[];
-  /** What MindSpeed MM 2.2.0 cannot do with this family. */
-  ascendRules(job: Question): readonly Refusal[];
-}
-
-/** A job before its rules are checked. */
-export type Question = Omit<Job, 'profile'>;
+import type { RuntimeFeatures } from '../../spec/runtime.js';
 
 export type FusedOperator = NonNullable<RuntimeFeatures['fusedOperators']>[number];
 

@@ -1,7 +1,7 @@
 /** What MindSpeed MM 2.2.0 cannot do together, whatever the family; by its code and its documents, checked before a host is taken. */
 import type { Refusal } from '../../spec/refusal.js';
 import { featuresOf, hasDistributedOptimizer } from '../../spec/runtime.js';
-import type { Question } from './family.js';
+import type { Question } from './job.js';
 
 export function checkFeatures(question: Question): readonly Refusal[] {
   return [...optimizerRules(question), ...recomputeRules(question), ...freezeRules(question)];

@@ -1,10 +1,11 @@
 /** What the adapters work from: the spec, the model with the ways of its family, its resolved layout, and the runtime's own ways. */
-import type { Argument, JsonWithHoles } from '../../plan/plan.js';
 import type { Layout } from '../../plan/layout.js';
+import type { ModelSizes } from '../../plan/model-sizes.js';
+import type { Argument, JsonWithHoles } from '../../plan/plan.js';
 import type { Refusal } from '../../spec/refusal.js';
 import type { RunSpec } from '../../spec/run.js';
 import type { RuntimeSpec } from '../../spec/runtime.js';
-import type { Model } from './family.js';
+import type { Converter, ImageCounts, Preparing, Published, TrainingWays, VisionCounts } from './family.js';
 
 /** Where the runtimes differ, as data. */
 export interface RuntimeProfile {
@@ -24,7 +25,7 @@ export interface RuntimeProfile {
   readonly deviceFlags: readonly Argument[];
   /** What the converter is answered when the user trusts the code in the model folder. */
   readonly trustAnswer?: string;
-  refusals(job: Omit<Job, 'profile'>): readonly Refusal[];
+  refusals(job: Question): readonly Refusal[];
 }
 
 export interface Job {
@@ -32,6 +33,31 @@ export interface Job {
   readonly model: Model;
   readonly layout: Layout;
   readonly profile: RuntimeProfile;
+}
+
+/** A job before its rules are checked. */
+export type Question = Omit<Job, 'profile'>;
+
+/** A model with all that its family has of its own: files, flags, converter, rules and counts. */
+export interface Model {
+  readonly dimensions: ModelSizes;
+  readonly counts: VisionCounts;
+  /** Where it can be trained. */
+  readonly runtimes: readonly RuntimeSpec['kind'][];
+  readonly converter: Converter;
+  readonly published: Published;
+  image(spec: RunSpec): ImageCounts;
+  modelJson(job: Job): JsonObject;
+  dataJson(job: Job): JsonObject;
+  training(job: Job): TrainingWays;
+  /** Of `anneal_trainer.prepare`: how rows become what `dataJson` reads. */
+  preparing(spec: RunSpec): Preparing;
+  /** Of `anneal_trainer.evaluate`, beside what it judges. */
+  readonly judging: readonly string[];
+  /** What must hold on every runtime. */
+  rules(job: Question): readonly Refusal[];
+  /** What MindSpeed MM 2.2.0 cannot do with this family. */
+  ascendRules(job: Question): readonly Refusal[];
 }
 
 export type JsonObject = Readonly<Record<string, JsonWithHoles>>;

@@ -1,6 +1,6 @@
 /** Every model that can be trained: by the name of its preset, or by dimensions that a spec writes out. */
 import type { ModelSpec } from '../../spec/model.js';
-import type { Model } from './family.js';
+import type { Model } from './job.js';
 import { internvl } from './internvl/family.js';
 import { INTERNVL_PRESETS, plainPreset } from './internvl/presets.js';
 import { qwen25vl } from './qwen/family.js';

@@ -126,7 +126,10 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
 
   test('every variable has its reason in the documents', () => {
     const operations = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
-    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const env = {
+      ...planOf(publishedQwenInput).stages.train.commands[0]?.env,
+      ...planOf(publishedInput).stages.train.commands[0]?.env,
+    };
     const rows = operations.split('\n').filter((line) => line.startsWith('| `'));
     for (const [name, value] of Object.entries(env)) {
       const row = rows.find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));

@@ -4,7 +4,7 @@ import { checkSpec } from '../../../spec/check.js';
 import { valueAt } from '../../../spec/json-schema.js';
 import type { Refusal } from '../../../spec/refusal.js';
 import type { Plan } from '../../../plan/plan.js';
-import type { Model } from '../family.js';
+import type { Model } from '../job.js';
 import { composePlan } from '../../compose-plan.js';
 import { CARRIED_OF_DATA, carryData, type MetaFile } from './data-file.js';
 import { compareEntry, compareEnvironment, compareFile, compareFlags } from './compare.js';

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { valueAt } from '../../../spec/json-schema.js';
 import type { ModelSpec } from '../../../spec/model.js';
-import type { Model } from '../family.js';
+import type { Model } from '../job.js';
 import { MODELS } from '../models.js';
 import type { Draft } from './draft.js';
 import { carryInternvlSizes } from './internvl-sizes.js';

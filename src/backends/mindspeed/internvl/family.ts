@@ -1,5 +1,5 @@
 /** InternVL3 and InternVL2.5. */
-import type { Model } from '../family.js';
+import type { Model } from '../job.js';
 import { internvlCounts, patches } from './counts.js';
 import { dataJson } from './data-json.js';
 import { modelJson } from './model-json.js';

@@ -2,7 +2,7 @@
 import { tensorPath } from '../../../plan/split-rules.js';
 import type { Refusal } from '../../../spec/refusal.js';
 import { featuresOf } from '../../../spec/runtime.js';
-import type { Question } from '../family.js';
+import type { Question } from '../job.js';
 import { imageTokensPerTile, type InternvlPreset } from './presets.js';
 import { runsInternvlScript } from './script.js';
 import { tilesPerImage, tilesSeen } from './tiles.js';

@@ -1,5 +1,5 @@
 /** Qwen2.5-VL, as the scripts of MindSpeed MM 2.2.0 train it. */
-import type { Model } from '../family.js';
+import type { Model } from '../job.js';
 import type { Job } from '../job.js';
 import { recomputedTowers } from '../recompute.js';
 import { qwenCounts } from './counts.js';

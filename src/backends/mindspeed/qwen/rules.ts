@@ -1,7 +1,7 @@
 /** What a spec may ask of Qwen2.5-VL, by the code and the documents of MindSpeed MM 2.2.0. */
 import type { Refusal } from '../../../spec/refusal.js';
 import { featuresOf } from '../../../spec/runtime.js';
-import type { Question } from '../family.js';
+import type { Question } from '../job.js';
 import { imageCounts } from './image.js';
 
 /** On every runtime: images have no tiles, and as many tokens as they have pixels for. */
