@@ -365,9 +365,9 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
   ],
   [
     "README's table of features",
-    'no LoRA for InternVL',
+    'no LoRA',
     model({ lora: { rank: 8 } } as never),
-    'model.lora is {"rank":8}: it must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL. Leave it out and freeze what shall stay as it is (model.freeze).',
+    'model.lora is {"rank":8}: it must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL; it saves adapters alone, which nothing here can publish. Leave it out and freeze what shall stay as it is (model.freeze).',
   ],
   // Dist-train: mindspeed/core/multi_modal/dist_train.
   [
