@@ -9,9 +9,7 @@ import { hasDistributedOptimizer } from '../spec/runtime.js';
 import { jobOf } from './job-of.js';
 import { trainCommand } from './mindspeed/arguments.js';
 import { convertCommands, publishCommands } from './mindspeed/convert.js';
-import { dataJson } from './mindspeed/data-json.js';
 import type { Job } from './mindspeed/job.js';
-import { modelJson } from './mindspeed/model-json.js';
 import { checkModel } from './model-rules.js';
 import { stageParameters } from './stage-parameters.js';
 import { evaluateCommands, prepareCommand } from './tools.js';
@@ -85,8 +83,8 @@ function stagesOf(job: Job): Readonly<Record<StageName, StagePlan>> {
     train: stage('train', {
       inputs: ['converted', 'dataset', 'model'],
       files: [
-        { path: 'model.json', content: modelJson(job) },
-        { path: 'data.json', content: dataJson(job) },
+        { path: 'model.json', content: job.model.modelJson(job) },
+        { path: 'data.json', content: job.model.dataJson(job) },
       ],
       commands: [trainCommand(job)],
     }),

@@ -3,7 +3,7 @@ import { resolveLayout } from '../plan/layout.js';
 import type { RunSpec } from '../spec/run.js';
 import { profileFor } from './backend.js';
 import type { Job } from './mindspeed/job.js';
-import { modelOf } from './mindspeed/presets.js';
+import { modelOf } from './mindspeed/models.js';
 
 export function jobOf(spec: RunSpec): Job {
   const model = modelOf(spec.model);

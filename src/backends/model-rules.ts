@@ -1,107 +1,47 @@
 /** What must hold inside the model and between model and data, whatever the layout. */
 import type { Refusal } from '../spec/refusal.js';
 import { TRACKER_FILE } from './mindspeed/checkpoint.js';
-import type { Job } from './mindspeed/job.js';
-import { imageTokensPerTile } from './mindspeed/presets.js';
+import type { Question } from './mindspeed/job.js';
 
-export function checkModel(job: Omit<Job, 'profile'>): readonly Refusal[] {
-  return [...familyRules(job), ...dividing(job), ...tokenRules(job), ...scheduleRules(job), ...startRules(job)];
-}
-
-function familyRules({ spec, layout }: Omit<Job, 'profile'>): Refusal[] {
-  const { family } = spec.model;
-  if (family === 'internvl3' || (family === 'internvl2.5' && spec.runtime.kind === 'ascend')) return [];
-  if (family === 'internvl2.5')
-    return [
-      {
-        path: 'model.family',
-        value: family,
-        rule: 'must be internvl3 with runtime.kind "cpu", whose trainer knows no other',
-        remedy: 'Use an InternVL3 model, or runtime.kind "ascend".',
-      },
-    ];
-  const found: Refusal[] = [
-    {
-      path: 'model.family',
-      value: spec.model.family,
-      rule: 'must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result',
-      remedy: 'Use an InternVL model.',
-    },
+export function checkModel(job: Question): readonly Refusal[] {
+  return [
+    ...runtimeRules(job),
+    ...job.model.rules(job),
+    ...positionRules(job),
+    ...scheduleRules(job),
+    ...startRules(job),
   ];
-  if (layout.distTrain)
-    found.push({
-      path: 'layout.distTrain',
-      value: spec.layout.distTrain,
-      rule: `must be left out with ${family}: Dist-train of MindSpeed MM 2.2.0 knows InternVL and OpenSoraPlan alone`,
-      remedy: 'Use visionLayersPerStage and languageLayersPerStage.',
-    });
-  return found;
 }
 
-/** Numbers that must divide without rest, so that heads and patches are whole. */
-function dividing({ model: { dimensions } }: Omit<Job, 'profile'>): Refusal[] {
-  const { vision, language, downsampleRatio } = dimensions;
-  const rules = [
-    ['vision.hiddenSize', vision.hiddenSize, vision.attentionHeads, 'attentionHeads'],
-    ['vision.imageSize', vision.imageSize, vision.patchSize, 'patchSize'],
-    ['language.hiddenSize', language.hiddenSize, language.attentionHeads, 'attentionHeads'],
-    ['language.attentionHeads', language.attentionHeads, language.keyValueHeads, 'keyValueHeads'],
-  ] as const;
-  const found = rules
-    .filter(([, value, divisor]) => value % divisor !== 0)
-    .map(([path, value, divisor, name]) => ({
-      path: `model.dimensions.${path}`,
-      value,
-      rule: `must be a multiple of ${name} = ${String(divisor)}`,
-      remedy: `Take both from the model's config.json; ${String(Math.ceil(value / divisor) * divisor)} would divide.`,
-    }));
-  const side = (vision.imageSize / vision.patchSize) * downsampleRatio;
-  if (found.length > 0 || (Number.isInteger(side) && side >= 1)) return found;
+function runtimeRules({ spec, model }: Question): Refusal[] {
+  const { family } = spec.model;
+  if (model.runtimes.includes(spec.runtime.kind)) return [];
   return [
     {
-      path: 'model.dimensions.downsampleRatio',
-      value: downsampleRatio,
-      rule: `must leave a whole number of tokens per side of an image, but leaves ${String(side)}`,
-      remedy: "Take it from the model's config.json; InternVL3 has 0.5.",
+      path: 'model.family',
+      value: family,
+      rule: 'must be internvl3 with runtime.kind "cpu", whose trainer knows no other',
+      remedy: 'Use an InternVL3 model, or runtime.kind "ascend".',
     },
   ];
 }
 
-function tokenRules({ spec, model }: Omit<Job, 'profile'>): Refusal[] {
-  const tokens = imageTokensPerTile(model.dimensions);
-  if (spec.data.imageTokens !== undefined && spec.data.imageTokens !== tokens)
-    return [
-      {
-        path: 'data.imageTokens',
-        value: spec.data.imageTokens,
-        rule: `must be ${String(tokens)}, the tokens that this model makes of one image tile`,
-        remedy: 'Leave it out.',
-      },
-    ];
+function positionRules({ spec, model }: Question): Refusal[] {
   const { sequenceLength } = spec.training;
   const { maxPositions } = model.dimensions.language;
-  if (sequenceLength > maxPositions)
-    return [
-      {
-        path: 'training.sequenceLength',
-        value: sequenceLength,
-        rule: `must be at most ${String(maxPositions)}, the longest sequence of this model`,
-        remedy: `Use ${String(maxPositions)} or less.`,
-      },
-    ];
-  if (sequenceLength > tokens) return [];
+  if (sequenceLength <= maxPositions) return [];
   return [
     {
       path: 'training.sequenceLength',
       value: sequenceLength,
-      rule: `must be more than ${String(tokens)}, the tokens of one image tile, so that a question fits beside it`,
-      remedy: `Use at least ${String(tokens * 2)}.`,
+      rule: `must be at most ${String(maxPositions)}, the longest sequence of this model`,
+      remedy: `Use ${String(maxPositions)} or less.`,
     },
   ];
 }
 
 /** Megatron's tracker says which iteration a save folder stands for; the folder of a source is looked at when it is fetched. */
-function startRules({ spec: { training } }: Omit<Job, 'profile'>): Refusal[] {
+function startRules({ spec: { training } }: Question): Refusal[] {
   const paths = training.initFrom?.files?.map(({ path }) => path);
   if (paths === undefined || paths.includes(TRACKER_FILE)) return [];
   return [
@@ -115,7 +55,7 @@ function startRules({ spec: { training } }: Omit<Job, 'profile'>): Refusal[] {
 }
 
 /** A save interval longer than the training would save once, at the end: any lost host would cost all of it. */
-function scheduleRules({ spec }: Omit<Job, 'profile'>): Refusal[] {
+function scheduleRules({ spec }: Question): Refusal[] {
   const { everyIterations } = spec.checkpoint;
   const { iterations, warmupIterations } = spec.training;
   const { learningRate, minimumLearningRate } = spec.training;

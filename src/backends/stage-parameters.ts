@@ -7,9 +7,7 @@ import { layerRows, type TowerLayout } from '../plan/layout.js';
 import { featuresOf } from '../spec/runtime.js';
 import type { SourceSpec } from '../spec/source.js';
 import type { Job } from './mindspeed/job.js';
-import { dataJson } from './mindspeed/data-json.js';
-import { modelJson } from './mindspeed/model-json.js';
-import { imageTokens, SPLIT_SEED } from './tools.js';
+import { SPLIT_SEED } from './tools.js';
 
 export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHoles>> {
   const { spec, layout, profile } = job;
@@ -32,7 +30,7 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
       release,
       meta: spec.data.meta ?? null,
       sequenceLength: spec.training.sequenceLength,
-      imageTokens: imageTokens(job),
+      ...job.model.preparing(spec).parameters,
       heldOutFraction: spec.evaluation.heldOutFraction,
       splitSeed: SPLIT_SEED,
       maximumBadRows: spec.data.maximumBadRows,
@@ -40,8 +38,8 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
     },
     train: {
       release,
-      model: modelJson(job),
-      data: dataJson(job),
+      model: job.model.modelJson(job),
+      data: job.model.dataJson(job),
       // Which host a rank sits on changes nothing; how many ranks share the sums does.
       vision: towerParameters(layout.vision),
       language: towerParameters(layout.language),

@@ -1,7 +1,6 @@
 /** Commands that both runtimes share: checking the data before training, judging models after it. */
 import type { Argument, CommandPlan } from '../plan/plan.js';
 import type { Job } from './mindspeed/job.js';
-import { imageTokensPerTile } from './mindspeed/presets.js';
 
 /** Of the split alone: another training seed must not move images between training and judging. */
 export const SPLIT_SEED = 1234;
@@ -18,8 +17,7 @@ export function prepareCommand(job: Job): CommandPlan {
     { hole: 'work', then: '/dataset' },
     '--seq-length',
     String(training.sequenceLength),
-    '--image-tokens',
-    String(imageTokens(job)),
+    ...job.model.preparing(job.spec).args,
     '--heldout-fraction',
     String(evaluation.heldOutFraction),
     '--seed',
@@ -30,10 +28,6 @@ export function prepareCommand(job: Job): CommandPlan {
     '--report',
     { hole: 'work', then: '/report.json' },
   ]);
-}
-
-export function imageTokens({ spec, model }: Omit<Job, 'profile'>): number {
-  return spec.data.imageTokens ?? imageTokensPerTile(model.dimensions);
 }
 
 /** First the base, then the result, on the same held-out rows. */
@@ -52,6 +46,7 @@ function evaluate(job: Job, model: Argument, result: string): CommandPlan {
     { hole: 'dataset', then: '/images' },
     '--out',
     { hole: 'work', then: result },
+    ...job.model.judging,
     ...(limit === 0 ? [] : ['--limit', String(limit)]),
   ]);
 }

@@ -78,7 +78,9 @@ function showNumbers({ npuMemory, images, conversion, checkpoint, epoch, saving 
   return [
     `An NPU has ${String(npuMemory.value)} GiB (${npuMemory.source}).`,
     '',
-    `An image is up to ${String(images.mostTiles)} tiles of ${String(images.tokensPerTile)} tokens: ${String(images.mostTokens)} tokens.`,
+    images.mostTiles === 1
+      ? `An image is up to ${String(images.mostTokens)} tokens.`
+      : `An image is up to ${String(images.mostTiles)} tiles of ${String(images.tokensPerTile)} tokens: ${String(images.mostTokens)} tokens.`,
     `The conversion needs about ${gigabytes(conversion.hostMemoryBytes)} of host memory.`,
     `A checkpoint is ${gigabytes(checkpoint.bytes)} (weights ${gigabytes(checkpoint.weightsBytes)}, optimizer ${gigabytes(checkpoint.optimizerBytes)}); ` +
       `the store holds up to ${String(checkpoint.mostAtOnce)} at once, ${gigabytes(checkpoint.storeBytes)}; ` +

@@ -1,5 +1,5 @@
 /** What must hold between layout, model and batch sizes, beyond what the spec alone can tell; checked before a host is taken. */
-import type { Dimensions } from '../spec/model.js';
+import type { ModelSizes } from './model-sizes.js';
 import type { Refusal } from '../spec/refusal.js';
 import { layerRows, sum } from './layout.js';
 import type { Layout, TowerLayout } from './layout.js';
@@ -7,7 +7,7 @@ import { splitRules } from './split-rules.js';
 
 export interface LayoutQuestion {
   readonly layout: Layout;
-  readonly dimensions: Dimensions;
+  readonly dimensions: ModelSizes;
   readonly freeze: readonly ('vision' | 'projector' | 'language')[];
   readonly globalBatchSize: number;
   readonly microBatchSize: number;

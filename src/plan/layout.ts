@@ -1,6 +1,6 @@
 /** Which rank holds what: ranks, nodes, data parallel sizes and layers of a gang, from the layout and the model's sizes. */
 import type { LayoutSpec } from '../spec/layout.js';
-import type { Dimensions } from '../spec/model.js';
+import type { ModelSizes } from './model-sizes.js';
 import type { LayerRange, RankPlan, RankShare } from './plan.js';
 
 /** How one tower is spread over its ranks, which are `firstRank` to `firstRank + ranks - 1`. */
@@ -31,7 +31,7 @@ export interface Layout {
 }
 
 /** Fills what the spec leaves open. The spec's own rules (sums of ranks, list lengths) are taken to hold. */
-export function resolveLayout(spec: LayoutSpec, dimensions: Dimensions): Layout {
+export function resolveLayout(spec: LayoutSpec, dimensions: ModelSizes): Layout {
   const { hosts, npusPerHost } = spec;
   const worldSize = hosts * npusPerHost;
   const layers = { vision: dimensions.vision.layers, language: dimensions.language.layers };

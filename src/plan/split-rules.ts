@@ -1,11 +1,11 @@
 /** What tensor, context and virtual pipeline sizes must divide; checked before a host is taken. */
-import type { Dimensions } from '../spec/model.js';
+import type { ModelSizes } from './model-sizes.js';
 import type { Refusal } from '../spec/refusal.js';
 import type { Layout } from './layout.js';
 
 interface SplitQuestion {
   readonly layout: Layout;
-  readonly dimensions: Dimensions;
+  readonly dimensions: ModelSizes;
   readonly globalBatchSize: number;
   readonly microBatchSize: number;
   readonly sequenceLength: number;

@@ -10,6 +10,10 @@ export const MODEL_PRESETS = [
   'internvl3-tiny',
   'internvl2.5-4b',
   'internvl2.5-78b',
+  'qwen2.5-vl-3b',
+  'qwen2.5-vl-7b',
+  'qwen2.5-vl-32b',
+  'qwen2.5-vl-72b',
 ] as const;
 
 /** The language and the vision tower in the words of Megatron's model.json; hidden sizes in elements, images in pixels. */
@@ -68,6 +72,13 @@ export const ModelSpec = z
         code: 'custom',
         path: ['preset'],
         message: 'must be given, or dimensions instead of it, but not both',
+      });
+    if (model.family === 'qwen2.5-vl' && model.dimensions !== undefined)
+      ctx.addIssue({
+        code: 'custom',
+        path: ['dimensions'],
+        message:
+          'must be left out with qwen2.5-vl: they describe a tower of InternVL, which has no windows and no merger',
       });
     if (model.preset !== undefined && !model.preset.startsWith(model.family))
       ctx.addIssue({

@@ -30,6 +30,10 @@ const ownRemedies: readonly (readonly [RegExp, string])[] = [
     'Take a multiple of that number, or change tensorParallel or layersPerStage of the tower.',
   ],
   [/^layout\.hosts /, 'Change hosts or npusPerHost, or use fewer tensorParallel, contextParallel or stages.'],
+  [
+    /^model\.dimensions must be left out/,
+    'Take a preset of the family, such as qwen2.5-vl-7b; its sizes are those of MindSpeed MM.',
+  ],
   [/^model\.preset must be given/, 'Keep the one that describes the model and remove the other.'],
   [/^model\.preset /, 'Take a preset whose name begins with the family, or give dimensions instead of a preset.'],
   [/\.files must be left out/, 'Remove files, or put what you want into a folder of its own.'],

@@ -12,7 +12,7 @@ const REPLACED: Readonly<Record<string, readonly [rule: string, remedy: string]>
     ['lora', 'loraR', 'loraRank', 'loraAlpha', 'loraTargetModules', 'loadBaseModel'].map((key) => [
       key.toLowerCase(),
       [
-        'must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL',
+        'must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL; it saves adapters alone, which nothing here can publish',
         'Leave it out and freeze what shall stay as it is (model.freeze).',
       ] as const,
     ]),

@@ -16,7 +16,11 @@ export const TrainingSpec = z.strictObject({
     .describe('--lr-decay-style'),
   warmupIterations: countOrZero.default(0).describe('--lr-warmup-iters'),
   weightDecay: z.number('must be a number').nonnegative('must be 0 or more').default(0.05).describe('--weight-decay'),
-  clipGradient: positive.default(1).describe('--clip-grad'),
+  clipGradient: z
+    .number('must be a number')
+    .nonnegative('must be 0 or more')
+    .default(1)
+    .describe('--clip-grad; 0 clips nothing'),
   adamBeta1: z.number('must be a number').min(0).lt(1, 'must be below 1').default(0.9),
   adamBeta2: z.number('must be a number').min(0).lt(1, 'must be below 1').default(0.999),
   initFrom: SourceSpec.optional().describe(

@@ -111,18 +111,35 @@ def answer(
             yield list(zip(batch, generate(model, ids, torch.stack(pixels), encoder.end_id), strict=True))
 
 
-def evaluate(model_dir: Path, data: Path, images: Path, limit: int | None = None) -> dict[str, Any]:
-    """Return the result as written to --out; raises TrainerError that says what does not fit."""
+def internvl_answers(model_dir: Path, questions: list[Question]) -> Iterator[list[tuple[int, str]]]:
+    """Answer with the trainer's own model; yields the numbers of the questions just answered with their text."""
     model = load_model(model_dir)
-    questions = read_questions(data, images, limit)
     encoder = ChatEncoder(model_dir, model.config.tokens_per_image)
     loader = ImageLoader(model.config.vision.image_size, pad_square=True)  # as data.json says
+    for batch in answer(model, encoder, loader, questions):
+        yield [(number, encoder.decode(ids).strip()) for number, ids in batch]
+
+
+def evaluate(
+    model_dir: Path, data: Path, images: Path, limit: int | None = None, image_max_pixels: int | None = None
+) -> dict[str, Any]:
+    """Return the result as written to --out; raises TrainerError that says what does not fit.
+
+    `image_max_pixels` is that of a data.json which has it, and with it the model is Qwen2.5-VL.
+    """
+    questions = read_questions(data, images, limit)
+    if image_max_pixels is None:
+        batches = internvl_answers(model_dir, questions)
+    else:
+        from .judge_qwen import QwenJudge
+
+        batches = QwenJudge(model_dir, image_max_pixels, MAX_NEW_TOKENS).answers(questions)
     began = time.monotonic()
     predictions: list[str] = [''] * len(questions)
     done = 0
-    for batch in answer(model, encoder, loader, questions):
-        for number, ids in batch:
-            predictions[number] = encoder.decode(ids).strip()
+    for batch in batches:
+        for number, text in batch:
+            predictions[number] = text
         done += len(batch)
         print(f'evaluate: {done}/{len(questions)} samples', flush=True)
     seconds = time.monotonic() - began
@@ -177,12 +194,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--images', type=Path, required=True, help='images/ of anneal_trainer.prepare')
     parser.add_argument('--out', type=Path, required=True, help='the result, as JSON')
     parser.add_argument('--limit', type=int, help='judge by the first rows only')
+    parser.add_argument('--image-max-pixels', type=int, help='of the data.json of Qwen2.5-VL, which the model then is')
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
         parser.error(f'--limit is {args.limit}: it must be at least 1')
     torch.set_num_threads(1)
     try:
-        result = evaluate(args.model, args.data, args.images, args.limit)
+        result = evaluate(args.model, args.data, args.images, args.limit, args.image_max_pixels)
     except TrainerError as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return error.exit_code

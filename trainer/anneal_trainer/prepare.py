@@ -19,7 +19,8 @@ from .prepare_pass import PreparePass
 from .prepare_report import refuse_if_bad
 from .prepare_sources import DataRefused, find_datasets
 from .prepare_split import copy_images, count_by_side, write_rows
-from .prepare_tokens import TokenCounter
+from .prepare_templates import TEMPLATES
+from .prepare_tokens import counter_of
 
 OUTPUTS = ('summary.json', 'train.jsonl', 'heldout.jsonl', 'images')
 SPOOL = '.rows.jsonl'
@@ -28,7 +29,7 @@ SPOOL = '.rows.jsonl'
 def prepare(args: argparse.Namespace) -> dict[str, Any]:
     """Prepare the data and return the summary; raises DataRefused, after writing the report, if it cannot be used."""
     datasets = find_datasets(args.source, args.meta, args.annotations, args.images)
-    counter = TokenCounter(args.tokenizer, args.image_tokens)
+    counter = counter_of(args)
     spool = _clear(args.out, args.report)
     try:
         with ImageChecker() as checker, spool.open('w', encoding='utf-8') as rows:
@@ -68,7 +69,8 @@ def _write(args: argparse.Namespace, done: PreparePass, spool: Path) -> dict[str
     sides = done.groups.sides(args.heldout_fraction, args.seed)
     image_bytes = copy_images(images, args.out / 'images')
     repeats = {dataset.name: max(1, int(dataset.repeat_time)) for dataset in done.datasets}
-    rows = write_rows(args.out, spool, {images[path].name: side for path, side in sides.items()}, repeats)
+    by_name = {images[path].name: side for path, side in sides.items()}
+    rows = write_rows(args.out, spool, by_name, repeats, TEMPLATES[args.template])
     if rows['train'] == 0 or (rows['heldout'] == 0 and args.heldout_fraction > 0):
         raise DataRefused(
             f'The split by image of {len(images)} image(s) left {rows["train"]} rows for training, {rows["heldout"]} '
@@ -113,7 +115,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--tokenizer', type=Path, required=True, help='folder with tokenizer.json')
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--seq-length', type=int, required=True, help='longest row, in tokens')
-    parser.add_argument('--image-tokens', type=int, required=True, help='tokens of one image')
+    parser.add_argument('--template', choices=[*TEMPLATES], default='internvl2_5', help='of data.json')
+    parser.add_argument('--image-tokens', type=int, help='tokens of one image; needed for internvl2_5')
+    parser.add_argument('--image-max-pixels', type=int, help='of data.json; needed for qwen2vl')
     parser.add_argument('--heldout-fraction', type=float, default=0.2)
     parser.add_argument('--seed', type=int, default=1234, help='of the split')
     parser.add_argument('--max-bad-rows', type=int, help='refuse the data if more rows are bad (default: any number)')
@@ -127,7 +131,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error('give --source, or --annotations with --images')
     if not 0 <= args.heldout_fraction < 1:
         parser.error(f'--heldout-fraction is {args.heldout_fraction}: it must be at least 0 and below 1')
-    for name in ('seq_length', 'image_tokens', 'limit'):
+    needed = 'image_max_pixels' if args.template == 'qwen2vl' else 'image_tokens'
+    if getattr(args, needed) is None:
+        parser.error(f'--{needed.replace("_", "-")} must be given with --template {args.template}')
+    for name in ('seq_length', 'image_tokens', 'image_max_pixels', 'limit'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f'--{name.replace("_", "-")} is {getattr(args, name)}: it must be at least 1')
     return args

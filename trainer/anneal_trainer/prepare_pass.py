@@ -18,6 +18,7 @@ from .prepare_report import Tally
 from .prepare_rows import Row, RowFault, check_row, resolve_image
 from .prepare_sources import Dataset, read_rows
 from .prepare_split import ImageGroups, UsedImage, dump_line
+from .prepare_templates import TEMPLATES
 from .prepare_tokens import TokenCounter
 
 BATCH_ROWS = 400
@@ -30,6 +31,7 @@ class PreparePass:
         self, args: argparse.Namespace, datasets: list[Dataset], checker: ImageChecker, counter: TokenCounter
     ) -> None:
         self.args, self.datasets, self.checker, self.counter = args, datasets, checker, counter
+        self._template = TEMPLATES[args.template]
         self.tally = Tally()
         self.groups = ImageGroups()
         self.rows_read: dict[str, int] = {}
@@ -60,7 +62,7 @@ class PreparePass:
         formed: list[tuple[Row, list[Path]]] = []
         for line, value in batch:
             try:
-                row = check_row(dataset.name, line, value, self.args.missing_tag == 'prepend')
+                row = check_row(dataset.name, line, value, self.args.missing_tag == 'prepend', self._template)
                 formed.append((row, [resolve_image(dataset.images, image) for image in row.images]))
             except RowFault as fault:
                 self._fault(dataset, line, value.get('id') if isinstance(value, dict) else None, fault)
@@ -76,7 +78,7 @@ class PreparePass:
             checked = self.checker.known[path]
             if checked.reason:
                 raise RowFault(checked.reason, f'{image} {checked.detail}')
-        tokens = self.counter.count(row)
+        tokens = self.counter.count(row, [self.checker.known[path] for path in paths])
         if tokens > self.args.seq_length:
             raise RowFault('too-long', f'it needs {tokens} tokens, the sequence length is {self.args.seq_length}')
         ids = self._ids.setdefault(dataset.name, set())

@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .prepare_templates import INTERNVL, Template
+
 IMAGE_TAG = '<image>'
-# Their text would become structure once tokenized: a second image slot, or the end of a turn inside an answer.
-RESERVED = ('<IMG_CONTEXT>', '<img>', '</img>', '<|im_start|>', '<|im_end|>', '<|endoftext|>')
+# Of rows as LLaMA-Factory has them, which MindSpeed-MM's own scripts for Qwen write.
+SPEAKERS = {'user': 'human', 'assistant': 'gpt', 'system': 'system'}
 
 REASONS = {
     'json-invalid': 'the line is no JSON object',
-    'text-only': 'the row has no image; MindSpeed-MM fails on text-only rows',
+    'text-only': 'the row has no image; MindSpeed-MM fails on text-only rows of InternVL, and rows are split by image',
     'video': 'the row has a video; only images are supported',
     'image-path': 'the image path is not a relative path inside the image folder',
     'image-missing': 'the image file does not exist or cannot be read',
     'image-undecodable': 'the image file is truncated or no image',
     'image-tag': 'the number of <image> tags in the first question is not the number of images',
     'conversations': 'the turns are not an optional system turn, then human and gpt in turn, ending with gpt',
+    'system-turn': 'the row has a system turn, which the data.json of its template has no word for',
     'reserved-text': 'a turn contains text that is a special token of the template',
     'id-duplicate': 'the id was used by an earlier row of the same file',
     'too-long': 'the row has more tokens than the sequence length',
@@ -66,7 +69,7 @@ class Row:
         return self.turns.pairs[0][0]
 
 
-def check_row(dataset: str, line: int, value: Any, prepend_tag: bool = False) -> Row:
+def check_row(dataset: str, line: int, value: Any, prepend_tag: bool = False, template: Template = INTERNVL) -> Row:
     """Return the row, or raise RowFault. `prepend_tag` puts a missing <image> in front, as MindSpeed-MM does."""
     if not isinstance(value, dict):
         raise RowFault('json-invalid', str(value)[:200])
@@ -74,8 +77,9 @@ def check_row(dataset: str, line: int, value: Any, prepend_tag: bool = False) ->
         json.dumps(value, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError) as error:
         raise RowFault('json-invalid', f'it has text that is no Unicode ({type(error).__name__})') from error
+    value = _from_messages(value)
     images = _images(value)
-    turns = _turns(value.get('conversations'))
+    turns = _turns(value.get('conversations'), template)
     question = turns.pairs[0][0]
     if prepend_tag and len(images) == 1 and IMAGE_TAG not in question:
         turns = Turns(turns.system, ((f'{IMAGE_TAG}\n{question}', turns.pairs[0][1]), *turns.pairs[1:]))
@@ -93,6 +97,20 @@ def resolve_image(root: Path, relative: str) -> Path:
     if not path.is_relative_to(root):
         raise RowFault('image-path', f'{relative!r} is a link that leads out of {root}')
     return path
+
+
+def _from_messages(value: dict[str, Any]) -> dict[str, Any]:
+    """A row of LLaMA-Factory (messages, images, videos) in InternVL's words; any other as it is."""
+    messages = value.get('messages')
+    if 'conversations' in value or not isinstance(messages, list):
+        return value
+    turns = [
+        {'from': SPEAKERS.get(str(turn.get('role')), turn.get('role')), 'value': turn.get('content')}
+        if isinstance(turn, dict)
+        else turn
+        for turn in messages
+    ]
+    return {'id': value.get('id'), 'image': value.get('images'), 'video': value.get('videos'), 'conversations': turns}
 
 
 def _images(value: dict[str, Any]) -> tuple[str, ...]:
@@ -114,7 +132,7 @@ def _safe_path(name: Any) -> str:
     return path.as_posix()
 
 
-def _turns(value: Any) -> Turns:
+def _turns(value: Any, template: Template) -> Turns:
     if not isinstance(value, list) or not value:
         raise RowFault('conversations', "'conversations' is missing or empty")
     if not all(isinstance(turn, dict) and isinstance(turn.get('value'), str) for turn in value):
@@ -126,8 +144,10 @@ def _turns(value: Any) -> Turns:
         raise RowFault('conversations', f'the turns are from {[turn.get("from") for turn in value][:8]}')
     if any(not turn['value'].strip() for turn in turns):
         raise RowFault('conversations', 'a turn is empty')
+    if system is not None and not template.takes_system:
+        raise RowFault('system-turn', system[:200])
     for turn in value:
-        for token in RESERVED:
+        for token in template.reserved:
             if token in turn['value']:
                 raise RowFault('reserved-text', f'{token} in a turn from {turn["from"]}')
     texts = [turn['value'] for turn in turns]

@@ -15,6 +15,7 @@ from typing import Any
 
 from .prepare_images import CheckedImage
 from .prepare_sources import DataRefused
+from .prepare_templates import Template
 
 SIDES = ('train', 'heldout')
 UNICODE_LINE_ENDS = '\x85\u2028\u2029'
@@ -92,8 +93,10 @@ def copy_images(images: dict[Path, UsedImage], folder: Path) -> int:
     return total
 
 
-def write_rows(out: Path, spool: Path, sides: dict[str, str], repeats: dict[str, int]) -> dict[str, int]:
-    """Write train.jsonl and heldout.jsonl from the spooled rows; training rows are repeated, held-out rows are not.
+def write_rows(
+    out: Path, spool: Path, sides: dict[str, str], repeats: dict[str, int], template: Template
+) -> dict[str, int]:
+    """Write train.jsonl, shaped by the template, and heldout.jsonl; training rows are repeated, held-out rows are not.
 
     `sides` maps an image's name to its side, `repeats` a data set to its whole repeat_time. Returns rows per side.
     """
@@ -106,7 +109,10 @@ def write_rows(out: Path, spool: Path, sides: dict[str, str], repeats: dict[str,
             side = sides[image]
             for turn in range(repeats[dataset] if side == 'train' else 1):
                 again = row if turn == 0 else row | {'id': f'{row["id"]}#{turn + 1}'}
-                (train if side == 'train' else heldout).write(dump_line(again))
+                if side == 'train':
+                    train.write(dump_line(template.training_row(again)))
+                else:
+                    heldout.write(dump_line(again))
                 counts[side] += 1
     return counts
 

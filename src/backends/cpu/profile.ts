@@ -2,7 +2,7 @@
 import { tensorPath } from '../../plan/split-rules.js';
 import type { Argument } from '../../plan/plan.js';
 import type { Refusal } from '../../spec/refusal.js';
-import type { Job, RuntimeProfile } from '../mindspeed/job.js';
+import type { Question, RuntimeProfile } from '../mindspeed/job.js';
 
 const python: Readonly<Record<string, Argument>> = {
   PYTHONPATH: { hole: 'trainerHome' },
@@ -19,10 +19,8 @@ export const cpuProfile: RuntimeProfile = {
   trainingFolder: { hole: 'work' },
   trainingEnvironment: python,
   toolEnvironment: { ...python, PYTHONPATH: { hole: 'toolsHome' } },
-  tilesPerImage: 1,
+  dataWorkers: 0,
   deviceFlags: [
-    '--num-workers',
-    '0',
     // torchrun's workers sit in sessions of their own and would outlive it.
     '--die-with-parent',
     '--metrics-file',
@@ -31,7 +29,7 @@ export const cpuProfile: RuntimeProfile = {
   refusals,
 };
 
-function refusals({ spec, layout }: Omit<Job, 'profile'>): readonly Refusal[] {
+function refusals({ spec, layout }: Question): readonly Refusal[] {
   const found: Refusal[] = [];
   for (const tower of layout.distTrain ? (['vision', 'language'] as const) : (['language'] as const))
     if (layout[tower].tensorParallel > 1)

@@ -26,7 +26,7 @@ const SAVES_ON_A_HOST = 5;
 
 export function checkpointOf(job: Job, given: Given): Checkpoint {
   const { spec, model } = job;
-  const { weightsBytes, optimizerBytes } = bytesOf(job, modelParameters(model.dimensions));
+  const { weightsBytes, optimizerBytes } = bytesOf(job, modelParameters(model));
   const mostAtOnce = spec.checkpoint.keep + 1;
   const [storeGb, hostDiskGb] = [sourced(given, 'storeGb'), sourced(given, 'hostDiskGb')];
   return {
@@ -57,7 +57,7 @@ function mostOfOneHost(job: Job): number {
   for (const rank of ranksOf(layout)) {
     const { contextRank, dataRank } = positionOf(towerOf(layout, rank.rank), rank.rank);
     if (contextRank > 0 || dataRank > 0) continue;
-    const { weightsBytes, optimizerBytes } = bytesOf(job, rankParameters(layout, model.dimensions, rank));
+    const { weightsBytes, optimizerBytes } = bytesOf(job, rankParameters(layout, model, rank));
     const node = nodeOf(layout, rank.rank);
     hosts[node] = (hosts[node] ?? 0) + weightsBytes + optimizerBytes;
   }

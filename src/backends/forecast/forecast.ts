@@ -1,11 +1,9 @@
 /** What a run on Ascend will need, before it takes anything: ranks, memory, disk, epochs, and how often to save. Nothing of it enters the plan. */
 import { sum } from '../../plan/layout.js';
 import { rankTable, type RankRow } from '../../plan/rank-table.js';
-import { tilesPerImage } from '../mindspeed/data-json.js';
 import { hasDistributedOptimizer } from '../../spec/runtime.js';
 import type { Job } from '../mindspeed/job.js';
 import { recomputedTowers } from '../mindspeed/recompute.js';
-import { imageTokensPerTile } from '../mindspeed/presets.js';
 import { checkpointOf, type Checkpoint } from './checkpoint-size.js';
 import { ASSUMED, type Given, sourced, type Sourced } from './given.js';
 import { memoryOfRanks, type MemoryQuestion, type RankMemory } from './memory.js';
@@ -41,15 +39,14 @@ export function forecast(job: Job, given: Given): Forecast {
 }
 
 function foretell(job: Job, given: Given): Omit<Forecast, 'warnings'> {
-  const tokensPerTile = imageTokensPerTile(job.model.dimensions);
-  const mostTiles = tilesAtMost(job);
+  const { tokensPerTile, tiles } = job.model.image(job.spec);
   const hostMemoryGb = sourced(given, 'hostMemoryGb');
   const epoch = epochOf(job, given);
   return {
     ranks: rankTable(job.layout),
     memory: memoryOfRanks(memoryQuestion(job)),
     npuMemory: sourced(given, 'npuMemoryGib') ?? ASSUMED.npuMemoryGib,
-    images: { tokensPerTile, mostTiles, mostTokens: mostTiles * tokensPerTile },
+    images: { tokensPerTile, mostTiles: tiles, mostTokens: tiles * tokensPerTile },
     conversion: { hostMemoryBytes: conversionBytes(job), ...(hostMemoryGb === undefined ? {} : { hostMemoryGb }) },
     checkpoint: checkpointOf(job, given),
     ...(epoch === undefined ? {} : { epoch }),
@@ -95,12 +92,13 @@ export function showRanks(ranks: readonly number[]): string {
   return runs.map(([first, end]) => (first === end ? String(first) : `${String(first)}-${String(end)}`)).join(', ');
 }
 
-/** The longest row that the spec allows, with the image of the most tiles. */
+/** The longest row that the spec allows, with the largest image. */
 export function memoryQuestion(job: Job): MemoryQuestion {
   const { spec, model, layout } = job;
+  const { tiles, patchesPerTile } = model.image(spec);
   return {
     layout,
-    dimensions: model.dimensions,
+    model,
     freeze: spec.model.freeze,
     recomputed: recomputedTowers(job),
     sequenceParallel: spec.layout.sequenceParallel,
@@ -108,19 +106,13 @@ export function memoryQuestion(job: Job): MemoryQuestion {
     microBatchSize: spec.training.microBatchSize,
     globalBatchSize: spec.training.globalBatchSize,
     tokens: spec.training.sequenceLength,
-    tiles: tilesAtMost(job),
+    patches: tiles * patchesPerTile,
   };
-}
-
-/** An image that is cut into several tiles is seen once more as a whole. */
-function tilesAtMost(job: Job): number {
-  const tiles = tilesPerImage(job);
-  return tiles > 1 ? tiles + 1 : 1;
 }
 
 /** Measured on mm-convert: up to twice the weights at tensor size 1, three times above (it copies what it splits). */
 function conversionBytes({ layout, model }: Job): number {
-  const weights = BF16 * sum(Object.values(modelParameters(model.dimensions)));
+  const weights = BF16 * sum(Object.values(modelParameters(model)));
   return weights * (!layout.distTrain && layout.language.tensorParallel > 1 ? 3 : 2);
 }
 

@@ -6,9 +6,8 @@ import { positionOf, rankOf, ranksOf, sum } from '../../plan/layout.js';
 import { towerOf } from '../../plan/rank-table.js';
 import type { Layout } from '../../plan/layout.js';
 import type { RankPlan, RankShare } from '../../plan/plan.js';
-import type { Dimensions } from '../../spec/model.js';
-import { attentionWidth, rankParameters } from './parameters.js';
-import type { Part } from './parameters.js';
+import { attentionWidth, onOneRank, rankParameters } from './parameters.js';
+import type { CountedModel, Part } from './parameters.js';
 
 /** Bytes. */
 export interface RankMemory {
@@ -27,7 +26,7 @@ export interface RankMemory {
 
 export interface MemoryQuestion {
   readonly layout: Layout;
-  readonly dimensions: Dimensions;
+  readonly model: CountedModel;
   readonly freeze: readonly Part[];
   /** Towers whose layers are computed again in the backward pass. */
   readonly recomputed: readonly Part[];
@@ -37,8 +36,8 @@ export interface MemoryQuestion {
   readonly globalBatchSize: number;
   /** Of the longest row. */
   readonly tokens: number;
-  /** Of the image with the most, thumbnail included. */
-  readonly tiles: number;
+  /** Of the largest image. */
+  readonly patches: number;
 }
 
 const BF16 = 2;
@@ -64,8 +63,8 @@ export function mostMemory(question: MemoryQuestion): number {
 }
 
 function memoryOf(question: MemoryQuestion, rank: RankPlan): RankMemory {
-  const { layout, dimensions, freeze, distributedOptimizer } = question;
-  const counts = rankParameters(layout, dimensions, rank);
+  const { layout, model, freeze, distributedOptimizer } = question;
+  const counts = rankParameters(layout, model, rank);
   const names = ['vision', 'projector', 'language'] as const;
   const held = sum(names.map((part) => counts[part]));
   const trained = sum(names.filter((part) => !freeze.includes(part)).map((part) => counts[part]));
@@ -104,8 +103,8 @@ function inFlight({ layout, microBatchSize, globalBatchSize }: MemoryQuestion, r
 
 function languageBytes(question: MemoryQuestion, { rank, language: share }: RankPlan): number {
   if (share === undefined) return 0;
-  const { dimensions, layout, microBatchSize, recomputed, sequenceParallel } = question;
-  const { language } = dimensions;
+  const { model, layout, microBatchSize, recomputed, sequenceParallel } = question;
+  const { language } = model.dimensions;
   const { tensorParallel, contextParallel } = layout.language;
   const tokens = (question.tokens * microBatchSize) / contextParallel;
   const layers = heldLayers(share);
@@ -121,11 +120,11 @@ function languageBytes(question: MemoryQuestion, { rank, language: share }: Rank
 
 function visionBytes(question: MemoryQuestion, { rank, vision: share }: RankPlan): number {
   if (share === undefined) return 0;
-  const { dimensions, layout, microBatchSize, freeze, tiles, recomputed } = question;
-  const { hiddenSize: h, ffnHiddenSize: f, imageSize, patchSize } = dimensions.vision;
+  const { model, layout, microBatchSize, freeze, patches, recomputed } = question;
+  const { hiddenSize: h } = model.dimensions.vision;
   const { tensorParallel, contextParallel } = layout.vision;
-  const tokens = (tiles * microBatchSize * ((imageSize / patchSize) ** 2 + 1)) / contextParallel;
-  const layer = BF16 * tokens * (4 * h + (7 * h + 2 * f) / tensorParallel);
+  const tokens = (patches * microBatchSize) / contextParallel;
+  const layer = BF16 * tokens * onOneRank(model.counts.kept, tensorParallel);
   // A frozen tower keeps nothing for a backward pass: one layer at a time.
   if (freeze.includes('vision')) return layer;
   const kept = inFlight(question, rank) * heldLayers(share);
@@ -136,7 +135,10 @@ function heldLayers({ layers }: RankShare): number {
   return sum(layers.map(([first, end]) => end - first));
 }
 
-function lossBytes({ dimensions, layout, ...question }: MemoryQuestion, { language: share }: RankPlan): number {
+function lossBytes(
+  { model: { dimensions }, layout, ...question }: MemoryQuestion,
+  { language: share }: RankPlan,
+): number {
   if (share?.layers.some(([first, end]) => end > first && end === dimensions.language.layers) !== true) return 0;
   const { tensorParallel, contextParallel } = layout.language;
   const tokens = (question.tokens * question.microBatchSize) / contextParallel;

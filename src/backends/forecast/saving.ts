@@ -49,12 +49,12 @@ export function savingOf(job: Job, given: Given): Saving {
   };
 }
 
-/** 7.07 samples a second on one Atlas 800T A2 with 8 NPUs: the table of MindSpeed MM 2.2.0's README. No other size of ours has such a number. */
-function publishedIteration({ spec, layout }: Job): Sourced | undefined {
-  if (spec.model.preset !== 'internvl3-8b') return undefined;
-  const perSecond = (7.07 / 8) * layout.worldSize;
+/** On one Atlas 800T A2 with 8 NPUs: the table of MindSpeed MM 2.2.0's README. */
+function publishedIteration({ spec, model, layout }: Job): Sourced | undefined {
+  const { samplesPerSecond } = model.published;
+  if (samplesPerSecond === undefined) return undefined;
   return {
-    value: spec.training.globalBatchSize / perSecond,
-    source: "published: MindSpeed MM's 7.07 samples/s on 8 NPUs, scaled by NPUs",
+    value: (spec.training.globalBatchSize * 8) / (samplesPerSecond * layout.worldSize),
+    source: `published: MindSpeed MM's ${String(samplesPerSecond)} samples/s on 8 NPUs, scaled by NPUs`,
   };
 }

@@ -2,7 +2,7 @@
 import type { Layout } from '../../plan/layout.js';
 import type { Job } from '../mindspeed/job.js';
 import { memoryQuestion } from './forecast.js';
-import { languageLayer, visionLayer } from './parameters.js';
+import { languageLayer, onOneRank } from './parameters.js';
 
 export interface Costs {
   readonly vision: number;
@@ -12,10 +12,11 @@ export interface Costs {
 
 /** Operations for one micro-batch of the longest row: forward once, backward twice, and forward again where it is recomputed. */
 export function costs(job: Job): Costs {
-  const { tokens, tiles, dimensions, freeze, recomputed } = memoryQuestion(job);
-  const { vision, language } = dimensions;
-  const patches = (vision.imageSize / vision.patchSize) ** 2 + 1;
-  const seen = tiles * vision.layers * (2 * visionLayer(vision, 1) * patches + 4 * patches ** 2 * vision.hiddenSize);
+  const { tokens, model, patches, freeze, recomputed } = memoryQuestion(job);
+  const { vision, language } = model.dimensions;
+  const { attendedPatches } = job.model.image(job.spec);
+  const layer = 2 * onOneRank(model.counts.layer, 1) + 4 * attendedPatches * vision.hiddenSize;
+  const seen = patches * vision.layers * layer;
   const read = 2 * languageLayer(language, 1) * tokens + 2 * tokens ** 2 * language.hiddenSize;
   return {
     vision: seen * (freeze.includes('vision') ? 1 : recomputed.includes('vision') ? 4 : 3),

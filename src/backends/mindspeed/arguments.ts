@@ -1,10 +1,13 @@
 /** The command that trains: torchrun with static ranks, Megatron's arguments, and a resume that is exact. */
 import type { Argument, CommandPlan } from '../../plan/plan.js';
 import { featuresOf, hasDistributedOptimizer } from '../../spec/runtime.js';
+import type { FusedOperator, TrainingWays } from './family.js';
+import { fusedOperatorsOf } from './fused.js';
 import type { Job } from './job.js';
 
 export function trainCommand(job: Job): CommandPlan {
-  const { layout, profile } = job;
+  const { layout, model, profile } = job;
+  const ways = model.training(job);
   return {
     program: 'torchrun',
     args: [
@@ -16,26 +19,20 @@ export function trainCommand(job: Job): CommandPlan {
       { hole: 'masterAddress' },
       '--master_port',
       { hole: 'masterPort' },
-      entryScript(job),
+      { hole: 'trainerHome', then: `/${ways.script}` },
       ...modelArguments(job),
+      ...ways.flags,
       ...optimizerArguments(job),
+      ...fusedArguments(job, ways),
       ...dataArguments(job),
       ...checkpointArguments(job),
+      ...flag('--num-workers', profile.dataWorkers ?? ways.dataWorkers),
       ...profile.deviceFlags,
       ...flag('--distributed-backend', profile.distributedBackend),
     ],
-    env: profile.trainingEnvironment,
+    env: { ...profile.trainingEnvironment, ...ways.environment },
     cwd: profile.trainingFolder,
   };
-}
-
-function entryScript(job: Job): Argument {
-  return { hole: 'trainerHome', then: runsInternvlScript(job) ? '/pretrain_internvl.py' : '/pretrain_vlm.py' };
-}
-
-/** Only pretrain_internvl.py knows Dist-train, and InternVL2.5's own scripts run it; InternVL3's run pretrain_vlm.py. */
-export function runsInternvlScript({ spec, layout }: Pick<Job, 'spec' | 'layout'>): boolean {
-  return layout.distTrain || spec.model.family === 'internvl2.5';
 }
 
 function modelArguments({ spec, model, layout }: Job): readonly Argument[] {
@@ -55,16 +52,11 @@ function modelArguments({ spec, model, layout }: Job): readonly Argument[] {
     ...flag('--seq-length', spec.training.sequenceLength),
     ...flag('--tokenizer-type', 'NullTokenizer'),
     ...flag('--vocab-size', model.dimensions.language.vocabularySize),
-    ...flag('--position-embedding-type', 'rope'),
-    ...flag('--rotary-base', model.dimensions.language.rotaryBase),
     '--swiglu',
     '--no-masked-softmax-fusion',
     ...flag('--normalization', 'RMSNorm'),
     '--variable-seq-lengths',
-    ...(layout.distTrain ? ['--dist-train'] : []),
-    ...(Math.max(layout.vision.tensorParallel, layout.language.tensorParallel) > 1 ? ['--unaligned-linear'] : []),
     ...(spec.layout.sequenceParallel ? ['--sequence-parallel'] : []),
-    ...(contextParallel > 1 ? flag('--context-parallel-algo', 'megatron_cp_algo') : []),
   ];
 }
 
@@ -89,15 +81,19 @@ function optimizerArguments({ spec: { training, runtime } }: Job): readonly Argu
     ...(features.lossPer === 'token' ? ['--calculate-per-token-loss'] : []),
     ...(features.encoderBalance === true ? ['--encoder-dp-balance'] : []),
     ...(features.deterministic === true ? ['--use-deter-comp'] : []),
-    ...FUSED.filter(([name]) => features.fusedOperators?.includes(name)).map(([, name]) => name),
   ];
 }
 
-const FUSED = [
-  ['rmsnorm', '--use-fused-rmsnorm'],
-  ['swiglu', '--use-fused-swiglu'],
-  ['rotary', '--use-fused-rotary-pos-emb'],
-] as const;
+const FUSED = {
+  rmsnorm: '--use-fused-rmsnorm',
+  swiglu: '--use-fused-swiglu',
+  rotary: '--use-fused-rotary-pos-emb',
+} as const satisfies Record<FusedOperator, string>;
+
+function fusedArguments(job: Job, { fusedFlags }: TrainingWays): readonly Argument[] {
+  const fused = fusedOperatorsOf(job);
+  return fusedFlags.filter((name) => fused.includes(name)).map((name) => FUSED[name]);
+}
 
 function dataArguments({ profile }: Job): readonly Argument[] {
   return [

@@ -45,13 +45,14 @@ function startFrom({ layout, profile }: Job): CommandPlan {
 }
 
 /**
- * The way back, in one-dimensional lists where hf_to_mm takes two-dimensional ones. MindSpeed MM's own converter permutes the rows
- * of the vision tower's QKV when tensors are split, and cannot read virtual stages at all, both without a word; ours is exact.
+ * The way back, in one-dimensional lists where hf_to_mm takes two-dimensional ones. MindSpeed MM's own converter cannot read virtual
+ * stages at all, and not every one of its classes joins split tensors as they were, both without a word; ours is exact.
  */
 export function publishCommands(job: Job): readonly CommandPlan[] {
   const { vision, language } = job.layout;
   if (!job.layout.distTrain) {
-    const isBeyondUpstream = language.tensorParallel > 1 || job.layout.virtualStages > 1;
+    const isJoined = language.tensorParallel === 1 || job.model.converter.joinsTensors;
+    const isBeyondUpstream = !isJoined || job.layout.virtualStages > 1;
     const lists = [layerRows(vision), layerRows(language)].map((rows) => (rows.length === 1 ? rows[0] : rows));
     const command = mmToHf(job, at('trained'), lists[0], lists[1]);
     return [isBeyondUpstream ? withOurConverter(command) : command];
@@ -98,12 +99,16 @@ function split({ layout }: Job, vision: unknown, language: unknown): readonly Ar
   ];
 }
 
-function mmConvert({ spec, profile }: Job, direction: 'hf_to_mm' | 'mm_to_hf', args: readonly Argument[]): CommandPlan {
+function mmConvert(
+  { spec, model, profile }: Job,
+  direction: 'hf_to_mm' | 'mm_to_hf',
+  args: readonly Argument[],
+): CommandPlan {
   // The converter's own trust flag is read by nothing; it asks on its standard input instead.
-  const answer = spec.model.trustRemoteCode ? profile.trustAnswer : undefined;
+  const answer = model.converter.runsModelCode && spec.model.trustRemoteCode ? profile.trustAnswer : undefined;
   return {
     program: 'mm-convert',
-    args: ['InternVLConverter', direction, ...args],
+    args: [model.converter.name, direction, ...args],
     env: profile.toolEnvironment,
     cwd: at('work'),
     ...(answer === undefined ? {} : { stdin: answer }),

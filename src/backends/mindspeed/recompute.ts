@@ -4,10 +4,8 @@ import type { Job } from './job.js';
 
 type Asked = NonNullable<RuntimeFeatures['recompute']>;
 
-/** The published files recompute the language tower alone, layer by layer. */
-export function recomputeOf({ spec, model }: Pick<Job, 'spec' | 'model'>): Asked {
-  const published: Asked = model.extras.recomputeLanguage ? { language: { method: 'uniform', layers: 1 } } : {};
-  return featuresOf(spec.runtime).recompute ?? published;
+function recomputeOf({ spec, model }: Pick<Job, 'spec' | 'model'>): Asked {
+  return featuresOf(spec.runtime).recompute ?? model.published.recompute;
 }
 
 export function recomputedTowers(job: Pick<Job, 'spec' | 'model'>): readonly ('vision' | 'language')[] {

@@ -1,5 +1,5 @@
 /** `anneal import SCRIPT`: a spec of a fine-tune script, and an account of what became of each of its lines. Nothing is run. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Document, isCollection } from 'yaml';
 import type { Entry, Verdict } from '../../backends/mindspeed/import/draft.js';
@@ -19,7 +19,8 @@ export interface ImportFlags {
 
 export function importFile(scriptFile: string, { model, data, hostfile, output, json }: ImportFlags): Promise<number> {
   for (const file of [scriptFile, model, data, hostfile]) if (file !== undefined) requireFile(file);
-  const imported = importScript({ scriptFile, cwd: process.cwd(), model, data, hostfile, read: readText });
+  const files = { read: readText, begins: readBeginning, isFile };
+  const imported = importScript({ scriptFile, cwd: process.cwd(), model, data, hostfile, ...files });
   if ('refusals' in imported) {
     if (json) printJson({ refusals: imported.refusals });
     else note(showRefusals(scriptFile, imported.refusals));
@@ -90,6 +91,23 @@ function specText(content: Readonly<Record<string, unknown>>, script: string): s
 function requireFile(file: string): void {
   if (readText(file) === undefined)
     throw new CommandError('notFound', `The file ${file} cannot be read: check its path.`);
+}
+
+const BEGINNING_BYTES = 65_536;
+
+function readBeginning(file: string): string | undefined {
+  if (!isFile(file)) return undefined;
+  const open = openSync(file, 'r');
+  try {
+    const bytes = Buffer.alloc(BEGINNING_BYTES);
+    return bytes.subarray(0, readSync(open, bytes, 0, BEGINNING_BYTES, 0)).toString('utf8');
+  } finally {
+    closeSync(open);
+  }
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 function readText(file: string): string | undefined {

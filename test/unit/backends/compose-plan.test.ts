@@ -40,8 +40,8 @@ describe('the plan of the demo', () => {
         ' {trainerHome}/pretrain_internvl.py' +
         ' --tensor-model-parallel-size 1 --pipeline-model-parallel-size 2 --context-parallel-size 1' +
         ' --micro-batch-size 32 --global-batch-size 64 --seq-length 48 --tokenizer-type NullTokenizer --vocab-size 384' +
-        ' --position-embedding-type rope --rotary-base 10000 --swiglu --no-masked-softmax-fusion --normalization RMSNorm' +
-        ' --variable-seq-lengths --dist-train' +
+        ' --swiglu --no-masked-softmax-fusion --normalization RMSNorm --variable-seq-lengths' +
+        ' --position-embedding-type rope --rotary-base 10000 --dist-train' +
         ' --lr 0.003 --min-lr 0 --train-iters 300 --lr-decay-style cosine --lr-warmup-iters 20 --weight-decay 0.05' +
         ' --clip-grad 1 --adam-beta1 0.9 --adam-beta2 0.999 --seed 1234 --no-gradient-accumulation-fusion' +
         ' --use-distributed-optimizer --mm-data {work}/data.json --mm-model {work}/model.json' +

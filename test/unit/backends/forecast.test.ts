@@ -6,7 +6,7 @@ import type { Given } from '../../../src/backends/forecast/given.js';
 import { jobOf } from '../../../src/backends/job-of.js';
 import { lostShare, saveInterval } from '../../../src/plan/save-interval.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
-import { publishedInput, specOf } from './specs.js';
+import { publishedInput, publishedQwenInput, QWEN_LAYOUTS, specOf } from './specs.js';
 
 function of(input: RunSpecInput, given: Given = {}): Forecast {
   const spec = specOf(input);
@@ -132,9 +132,57 @@ describe('disk and host memory', () => {
   });
 });
 
+describe('Qwen2.5-VL', () => {
+  const sizes = Object.keys(QWEN_LAYOUTS) as (keyof typeof QWEN_LAYOUTS)[];
+
+  test.each(sizes)('the published layout of %s fits the NPUs that it is published for', (preset) => {
+    const { warnings, memory } = of({
+      ...publishedQwenInput,
+      model: { ...publishedQwenInput.model, preset },
+      layout: QWEN_LAYOUTS[preset],
+      // As many steps of accumulation as published: 32, 48, 96 and 96.
+      training: {
+        ...publishedQwenInput.training,
+        globalBatchSize: { 'qwen2.5-vl-3b': 256, 'qwen2.5-vl-7b': 192, 'qwen2.5-vl-32b': 96, 'qwen2.5-vl-72b': 384 }[
+          preset
+        ],
+      },
+    });
+    expect(warnings).toEqual([]);
+    for (const { visionActivations, weights } of memory) expect(visionActivations).toBeLessThan(weights);
+  });
+
+  test('what is frozen has no gradients: vision, merger or neither', () => {
+    const trained = (freeze: RunSpecInput['model']['freeze']): number =>
+      of({ ...publishedQwenInput, model: { ...publishedQwenInput.model, freeze } }).memory[0]?.gradients ?? 0;
+    const vision = 1_505_280 + 32 * 19_702_200;
+    // A norm and two layers of 5,120 and 3,584.
+    const merger = 1280 + 5121 * 5120 + 5121 * 3584;
+    expect(trained([]) - trained(['vision'])).toBe(4 * vision);
+    expect(trained(['vision']) - trained(['vision', 'projector'])).toBe(4 * merger);
+  });
+
+  test('tensor ranks share the merger and the vision tower, but for norms, patches and output biases', () => {
+    const weights = (tensorParallel: number): number =>
+      of({
+        ...publishedQwenInput,
+        model: { ...publishedQwenInput.model, freeze: [] },
+        layout: { hosts: 1, npusPerHost: 4, tensorParallel },
+      }).memory[0]?.weights ?? 0;
+    // Of the language tower only its 57 norms are whole.
+    const whole = 57 * 3584 + 32 * 4 * 1280 + 1_505_280 + 1280 + 3584;
+    expect(weights(2) - 2 * whole).toBe((weights(1) - 2 * whole) / 2);
+    expect(weights(4) - 2 * whole).toBe((weights(1) - 2 * whole) / 4);
+  });
+});
+
 describe('images and epochs', () => {
   test('twelve tiles and the thumbnail are 3,328 tokens of 4,096', () => {
     expect(of(publishedInput).images).toEqual({ tokensPerTile: 256, mostTiles: 13, mostTokens: 3328 });
+  });
+
+  test('an image of Qwen2.5-VL is one tile of as many tokens as the narrowest strip of 262,144 pixels becomes', () => {
+    expect(of(publishedQwenInput).images).toEqual({ tokensPerTile: 446, mostTiles: 1, mostTokens: 446 });
   });
 
   test('nothing is said of epochs until somebody gives the rows', () => {
@@ -194,5 +242,6 @@ describe('the save interval', () => {
     expect(saving.inputs.iterationSeconds?.source).toMatch(/^published/);
     expect(saving.inputs.hostMtbfDays?.source).toMatch(/^assumed/);
     expect(saving.best?.lostShare).toBeLessThanOrEqual(saving.best?.lostShareAsPlanned ?? 0);
+    expect(of(publishedQwenInput).saving.inputs.iterationSeconds?.value).toBeCloseTo(192 / 18.82, 3);
   });
 });

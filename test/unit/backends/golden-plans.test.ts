@@ -12,7 +12,7 @@ import { showLayers } from '../../../src/plan/rank-table.js';
 import { valueAt } from '../../../src/spec/json-schema.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
 import { RELEASE_FLAGS } from '../../fixtures/ascend/flags.js';
-import { demoInput, publishedInput, specOf } from './specs.js';
+import { demoInput, familyOf, publishedInput, publishedQwenInput, QWEN_LAYOUTS, specOf } from './specs.js';
 
 type Layout = RunSpecInput['layout'];
 interface Golden {
@@ -102,6 +102,37 @@ const PLANS: Readonly<Record<string, Golden>> = {
       languageLayersPerStage: [0, 3, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 5, 5, 5, 2],
     },
   },
+  ...Object.fromEntries(
+    (Object.keys(QWEN_LAYOUTS) as (keyof typeof QWEN_LAYOUTS)[]).map((preset) => [
+      `${preset}-published`,
+      { preset, layout: QWEN_LAYOUTS[preset] },
+    ]),
+  ),
+  'qwen2.5-vl-7b-with-everything': {
+    preset: 'qwen2.5-vl-7b',
+    layout: { ...host, tensorParallel: 2, sequenceParallel: true },
+    freeze: [],
+    runtime: {
+      fusedOperators: ['rmsnorm'],
+      overlapGradientReduce: true,
+      lossPer: 'token',
+      recompute: { vision: { method: 'uniform', layers: 1 } },
+    },
+  },
+  // As the family's guide to long sequences has it, but for the length: layers are computed again instead of swapped.
+  'qwen2.5-vl-72b-long': {
+    preset: 'qwen2.5-vl-72b',
+    layout: {
+      hosts: 8,
+      npusPerHost: 16,
+      tensorParallel: 8,
+      contextParallel: 4,
+      visionLayersPerStage: [32, 0, 0, 0],
+      languageLayersPerStage: [6, 25, 25, 24],
+    },
+    runtime: { recompute: { language: { method: 'uniform', layers: 1 } } },
+    training: { sequenceLength: 32768 },
+  },
   'internvl3-tiny-dist-train-on-cpu': { preset: 'internvl3-tiny', layout: demoInput.layout, freeze: ['vision'] },
   'internvl3-tiny-pipeline-on-cpu': {
     preset: 'internvl3-tiny',
@@ -111,12 +142,12 @@ const PLANS: Readonly<Record<string, Golden>> = {
 };
 
 function planOf({ preset, layout, freeze, runtime, training }: Golden): Plan {
-  const base = preset === 'internvl3-tiny' ? demoInput : publishedInput;
-  const family = preset.startsWith('internvl3') ? 'internvl3' : 'internvl2.5';
+  const base =
+    preset === 'internvl3-tiny' ? demoInput : preset.startsWith('qwen') ? publishedQwenInput : publishedInput;
   const composed = composePlan(
     specOf({
       ...base,
-      model: { ...base.model, family, preset, ...(freeze && { freeze }) },
+      model: { ...base.model, family: familyOf(preset), preset, ...(freeze && { freeze }) },
       layout,
       ...(base.runtime.kind === 'ascend' && { runtime: { ...base.runtime, ...runtime } }),
       training: { ...base.training, ...training },

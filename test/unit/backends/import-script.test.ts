@@ -34,7 +34,8 @@ function request(
       return text.replace(from, () => to);
     }, fixture(name));
   };
-  return { scriptFile: SCRIPT, cwd, hostfile: `${FOLDER}/hostfile.txt`, read, ...more };
+  const files = { read, begins: () => undefined, isFile: () => false };
+  return { scriptFile: SCRIPT, cwd, hostfile: `${FOLDER}/hostfile.txt`, ...files, ...more };
 }
 
 function accepted(one: ImportRequest): Imported {

@@ -1,8 +1,10 @@
 /** The memory model against the one measurement that is published: tests/st/baseline_results/finetune_internvl2_8B.json. */
 import { describe, expect, test } from 'vitest';
 import { memoryOfRanks, type MemoryQuestion } from '../../../src/backends/forecast/memory.js';
-import { modelParameters } from '../../../src/backends/forecast/parameters.js';
-import { PRESETS } from '../../../src/backends/mindspeed/presets.js';
+import { type CountedModel, modelParameters } from '../../../src/backends/forecast/parameters.js';
+import { internvlCounts } from '../../../src/backends/mindspeed/internvl/counts.js';
+import { INTERNVL_PRESETS } from '../../../src/backends/mindspeed/internvl/presets.js';
+import { MODELS } from '../../../src/backends/mindspeed/models.js';
 import { resolveLayout, sum } from '../../../src/plan/layout.js';
 import { LayoutSpec } from '../../../src/spec/layout.js';
 import type { Dimensions } from '../../../src/spec/model.js';
@@ -11,9 +13,9 @@ const MIB = 2 ** 20;
 
 /** tests/st/run_configs/finetune_internvl2_8B/model_8B.json of MindSpeed MM 2.2.0 (@67f617f0), as far as it has to do with memory. */
 const internvl2: Dimensions = {
-  ...PRESETS['internvl3-8b'].dimensions,
+  ...INTERNVL_PRESETS['internvl3-8b'].dimensions,
   language: {
-    ...PRESETS['internvl3-8b'].dimensions.language,
+    ...INTERNVL_PRESETS['internvl3-8b'].dimensions.language,
     layers: 32,
     hiddenSize: 4096,
     ffnHiddenSize: 14336,
@@ -23,6 +25,8 @@ const internvl2: Dimensions = {
     maxPositions: 4096,
   },
 };
+
+const counted: CountedModel = { dimensions: internvl2, counts: internvlCounts(internvl2) };
 
 /** finetune_internvl2_8B.sh of the same tests: 8 NPUs, PP4, DP2, 64 steps of accumulation, at most 6 tiles and a thumbnail. */
 const published: MemoryQuestion = {
@@ -35,7 +39,7 @@ const published: MemoryQuestion = {
     }),
     internvl2,
   ),
-  dimensions: internvl2,
+  model: counted,
   freeze: ['vision'],
   recomputed: [],
   sequenceParallel: false,
@@ -44,7 +48,7 @@ const published: MemoryQuestion = {
   globalBatchSize: 128,
   // Not published; seven tiles of 256 tokens and the rest text. The one number here that was fitted.
   tokens: 2660,
-  tiles: 7,
+  patches: 7 * 1025,
 };
 
 describe('InternVL2-8B on 8 NPUs, PP4 (MB = MiB, after the first iteration)', () => {
@@ -116,6 +120,16 @@ test.each([
   ['internvl3-8b', 16e9],
   ['internvl3-78b', 157e9],
 ] as const)('the weights of %s have the size of the published files in bf16, within 1 %%', (preset, bytes) => {
-  const total = sum(Object.values(modelParameters(PRESETS[preset].dimensions)));
+  const total = sum(Object.values(modelParameters(MODELS[preset])));
   expect(Math.abs((2 * total) / bytes - 1)).toBeLessThan(0.01);
+});
+
+/** As transformers' own class counts them, made of the published sizes on the meta device. */
+test.each([
+  ['qwen2.5-vl-3b', 3_754_622_976],
+  ['qwen2.5-vl-7b', 8_292_166_656],
+  ['qwen2.5-vl-32b', 33_452_718_336],
+  ['qwen2.5-vl-72b', 73_410_777_344],
+] as const)('the parameters of %s are counted to the last one', (preset, parameters) => {
+  expect(sum(Object.values(modelParameters(MODELS[preset])))).toBe(parameters);
 });

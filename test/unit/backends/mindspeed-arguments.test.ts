@@ -5,7 +5,7 @@ import { findFreePort } from '../../../src/process/free-port.js';
 import { fillJson } from '../../../src/plan/plan.js';
 import type { Argument, Plan } from '../../../src/plan/plan.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
-import { demoInput, publishedInput, specOf } from './specs.js';
+import { demoInput, publishedInput, publishedQwenInput, QWEN_LAYOUTS, specOf } from './specs.js';
 
 function planOf(input: RunSpecInput): Plan {
   const composed = composePlan(specOf(input));
@@ -28,6 +28,7 @@ const configOf = (input: RunSpecInput, path: string) =>
   fillJson(planOf(input).stages.train.files.find((file) => file.path === path)?.content ?? null, {
     dataset: '/d',
     baseModel: '/b',
+    work: '/w',
   }) as Record<string, Record<string, unknown>>;
 
 describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
@@ -125,13 +126,124 @@ describe('against finetune_internvl3_8B.sh of MindSpeed MM 2.2.0', () => {
 
   test('every variable has its reason in the documents', () => {
     const operations = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
-    const env = planOf(publishedInput).stages.train.commands[0]?.env ?? {};
+    const env = {
+      ...planOf(publishedQwenInput).stages.train.commands[0]?.env,
+      ...planOf(publishedInput).stages.train.commands[0]?.env,
+    };
     const rows = operations.split('\n').filter((line) => line.startsWith('| `'));
     for (const [name, value] of Object.entries(env)) {
       const row = rows.find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));
       expect(row, name).toBeDefined();
       if (typeof value === 'string') expect(row, name).toContain(value);
     }
+  });
+});
+
+describe('against finetune_qwen2_5_vl_7b.sh of MindSpeed MM 2.2.0', () => {
+  /** GPT_ARGS, MM_ARGS and OUTPUT_ARGS of the script, without what differs on purpose. */
+  const published: Record<string, string | true> = {
+    '--use-mcore-models': true,
+    '--tensor-model-parallel-size': '1',
+    '--pipeline-model-parallel-size': '2',
+    '--context-parallel-size': '1',
+    '--context-parallel-algo': 'ulysses_cp_algo',
+    '--micro-batch-size': '1',
+    '--global-batch-size': '192',
+    '--tokenizer-type': 'NullTokenizer',
+    '--vocab-size': '152064',
+    '--seq-length': '1024',
+    '--make-vocab-size-divisible-by': '1',
+    '--normalization': 'RMSNorm',
+    '--use-fused-rmsnorm': true,
+    '--swiglu': true,
+    '--use-fused-swiglu': true,
+    '--no-masked-softmax-fusion': true,
+    '--lr': '1.0e-5',
+    '--lr-decay-style': 'cosine',
+    '--weight-decay': '0',
+    '--train-iters': '10000',
+    '--clip-grad': '0.0',
+    '--adam-beta1': '0.9',
+    '--adam-beta2': '0.999',
+    '--seed': '42',
+    '--bf16': true,
+    '--use-flash-attn': true,
+    '--variable-seq-lengths': true,
+    '--use-distributed-optimizer': true,
+    '--num-workers': '8',
+    '--log-interval': '1',
+    '--eval-interval': '10000',
+    '--ckpt-format': 'torch',
+    '--distributed-backend': 'nccl',
+  };
+  const ours = trainFlags(publishedQwenInput);
+
+  test.each(Object.entries(published))('%s has the published value', (name, value) => {
+    const mine = ours[name];
+    if (value !== true && Number.isFinite(Number(value))) expect(Number(mine)).toBe(Number(value));
+    else expect(mine).toBe(value);
+  });
+
+  test('adds only what an exact resume, a durable run and the other sizes need', () => {
+    const script = ['--nproc_per_node', '--nnodes', '--node_rank', '--master_addr', '--master_port'];
+    expect(Object.keys(ours).filter((name) => !(name in published) && !script.includes(name))).toEqual([
+      '--min-lr',
+      // 0.1 of 10,000 iterations, as --lr-warmup-fraction has it.
+      '--lr-warmup-iters',
+      // The scripts of 3B, 32B and 72B have it.
+      '--no-gradient-accumulation-fusion',
+      '--mm-data',
+      '--mm-model',
+      '--mm-tool',
+      '--load',
+      '--save',
+      '--save-interval',
+      '--exit-on-missing-checkpoint',
+      '--exit-signal-handler',
+      '--eval-iters',
+      '--distributed-timeout-minutes',
+    ]);
+  });
+
+  test('of the 72B swaps attention and binds threads finely; layers that are computed again are not swapped', () => {
+    const large = (more: Partial<RunSpecInput> = {}): Plan['stages']['train'] =>
+      planOf({
+        ...publishedQwenInput,
+        model: { ...publishedQwenInput.model, preset: 'qwen2.5-vl-72b' },
+        layout: QWEN_LAYOUTS['qwen2.5-vl-72b'],
+        ...more,
+      }).stages.train;
+    const [published72] = large().commands;
+    expect(flagsOf(published72?.args ?? [])).toMatchObject({ '--swap-attention': true });
+    expect(published72?.env).toMatchObject({ CPU_AFFINITY_CONF: '2' });
+    const recompute = { language: { method: 'uniform' as const, layers: 1 } };
+    const [again] = large({ runtime: { kind: 'ascend', mindspeedRelease: '2.2.0', recompute } }).commands;
+    expect(flagsOf(again?.args ?? [])).not.toHaveProperty('--swap-attention');
+  });
+
+  test('sets the variables that the scripts of the family have beside those of InternVL', () => {
+    const environment = planOf(publishedQwenInput).stages.train.commands[0]?.env;
+    expect(environment).toMatchObject({ NPU_ASD_ENABLE: '0', ASCEND_LAUNCH_BLOCKING: '0', CPU_AFFINITY_CONF: '1' });
+    expect(planOf(publishedInput).stages.train.commands[0]?.env).not.toHaveProperty('NPU_ASD_ENABLE');
+  });
+
+  test('prepares rows for its template and judges images as it has seen them in training', () => {
+    const { prepare, evaluate } = planOf(publishedQwenInput).stages;
+    expect(flagsOf(prepare.commands[0]?.args ?? [])).toMatchObject({
+      '--template': 'qwen2vl',
+      '--image-max-pixels': '262144',
+    });
+    for (const { args } of evaluate.commands) expect(flagsOf(args)).toMatchObject({ '--image-max-pixels': '262144' });
+    expect(configOf(publishedQwenInput, 'data.json')).toMatchObject({
+      dataset_param: {
+        preprocess_parameters: { model_name_or_path: '/b', image_max_pixels: 262144 },
+        basic_parameters: {
+          dataset_dir: '/d/images',
+          dataset: '/d/train.jsonl',
+          cache_dir: '/w/rows',
+        },
+      },
+    });
   });
 });
 

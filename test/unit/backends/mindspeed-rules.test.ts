@@ -6,11 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
-import { PRESETS } from '../../../src/backends/mindspeed/presets.js';
+import { INTERNVL_PRESETS } from '../../../src/backends/mindspeed/internvl/presets.js';
 import { checkSpec } from '../../../src/spec/check.js';
 import { showRefusal } from '../../../src/spec/refusal.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
-import { demoInput, publishedInput } from './specs.js';
+import { demoInput, publishedInput, publishedQwenInput } from './specs.js';
 import { TINY_VIRTUAL } from '../../support/demo-plan.js';
 
 type Layout = RunSpecInput['layout'];
@@ -34,6 +34,8 @@ const model = (change: Partial<RunSpecInput['model']>, more: Partial<RunSpecInpu
   model: { ...publishedInput.model, ...change },
 });
 const four = { hosts: 1, npusPerHost: 4 };
+const host = { hosts: 1, npusPerHost: 8 };
+const qwen = (change: Partial<RunSpecInput>): RunSpecInput => ({ ...publishedQwenInput, ...change });
 const virtual = (vision: number[][], language: number[][], more: object = {}): RunSpecInput => ({
   ...publishedInput,
   layout: {
@@ -50,7 +52,7 @@ const apart = (vision: object, language: object, npus: number, more: object = {}
     ...more,
   });
 const old = { ...publishedInput.model, family: 'internvl2.5', preset: 'internvl2.5-4b' } as const;
-const [eight, older] = [PRESETS['internvl3-8b'].dimensions, PRESETS['internvl2.5-4b'].dimensions];
+const [eight, older] = [INTERNVL_PRESETS['internvl3-8b'].dimensions, INTERNVL_PRESETS['internvl2.5-4b'].dimensions];
 
 /** Every sentence by which a spec is refused, by schema or by plan. */
 function refusalsOf(input: unknown): string[] {
@@ -262,17 +264,110 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     layout({ hosts: 1, npusPerHost: 8, sequenceParallel: true }),
     'layout.sequenceParallel is true: it must be left out with tensorParallel 1: it splits sequences among tensor ranks. Remove it.',
   ],
+  // Qwen2.5-VL: examples/qwen2.5vl, converters/qwen2_5vl.py, data/datasets/qwen2vl_dataset.py.
   [
-    'no adapter',
-    'the family has one',
+    'model_*b.json',
+    'the family comes in the published sizes',
     model({ family: 'qwen2.5-vl', preset: undefined, dimensions: eight }),
-    'model.family is "qwen2.5-vl": it must be internvl3 or internvl2.5: this version can train no other, nor prepare its rows, nor judge the result. Use an InternVL model.',
+    'model.dimensions is {"vision":{"layers":24,"hiddenSize":1024,"ffnHiddenSize":4096,"attentionHeads...: it must be left out with qwen2.5-vl: they describe a tower of InternVL, which has no windows and no merger. Take a preset of the family, such as qwen2.5-vl-7b; its sizes are those of MindSpeed MM.',
+  ],
+  [
+    'dist_train_config.py: internvl2 and opensoraplan1.3',
+    'no Dist-train for Qwen2.5-VL',
+    qwen({
+      model: { ...publishedQwenInput.model, freeze: [] },
+      layout: { ...four, distTrain: { vision: { npus: 2 }, language: { npus: 2 } } },
+    }),
+    'layout.distTrain is {"vision":{"npus":2,"tensorParallel":1},"language":{"npus":2,"tensorParallel"...: it must be left out with qwen2.5-vl: Dist-train of MindSpeed MM 2.2.0 knows InternVL and OpenSoraPlan alone. Use visionLayersPerStage and languageLayersPerStage.',
+  ],
+  [
+    "README's table of features; mm_to_hf and resplit know no virtual stages",
+    'no virtual stages for Qwen2.5-VL',
+    qwen({
+      layout: {
+        ...four,
+        virtualPipeline: {
+          visionLayersPerStage: [
+            [32, 0],
+            [0, 0],
+          ],
+          languageLayersPerStage: [
+            [7, 7],
+            [7, 7],
+          ],
+        },
+      },
+    }),
+    'layout.virtualPipeline is {"visionLayersPerStage":[[32,0],[0,0]],"languageLayersPerStage":[[7,7],[7,7]]}: it must be left out with qwen2.5-vl: MindSpeed MM 2.2.0 lists no virtual stages for it, and cannot bring them back into a model to publish. Use visionLayersPerStage and languageLayersPerStage.',
+  ],
+  [
+    'config.py: num_key_value_heads % tp_size',
+    'the 3B, with two key-value heads, is cut in two at most',
+    qwen({
+      model: { ...publishedQwenInput.model, preset: 'qwen2.5-vl-3b' },
+      layout: { hosts: 1, npusPerHost: 8, tensorParallel: 4 },
+    }),
+    'layout.tensorParallel is 4: it must divide the 2 key-value heads of the language tower. Use one of 1, 2.',
+  ],
+  [
+    'vlm_model.py: encoder_dp_enable is of InternViT',
+    'no encoder balance for Qwen2.5-VL',
+    qwen({ runtime: { ...ascend, encoderBalance: true } }),
+    'runtime.encoderBalance is true: it must be left out with qwen2.5-vl: MindSpeed MM 2.2.0 balances the tiles of InternViT and no other tower. Leave it out.',
+  ],
+  [
+    'bucket_reordering.md: InternVL2 and Qwen2VL',
+    'no buckets for Qwen2.5-VL',
+    qwen({ runtime: { ...ascend, dataBuckets: 'accuracy' } }),
+    'runtime.dataBuckets is "accuracy": it must be left out with qwen2.5-vl: MindSpeed MM 2.2.0 lists buckets for InternVL2 and Qwen2-VL alone. Leave it out.',
+  ],
+  [
+    'pretrain_vlm.py freezes vision and projector alone',
+    'the language tower of Qwen2.5-VL is trained',
+    qwen({ model: { ...publishedQwenInput.model, freeze: ['language', 'projector'] }, layout: host }),
+    'model.freeze is ["language","projector"]: it must not hold "language": MindSpeed MM 2.2.0 has no switch for it and would train the language tower. Take "language" out.',
+  ],
+  [
+    'training.py: a rank whose optimizer has nothing to train',
+    'no stage of Qwen2.5-VL holds frozen vision alone',
+    qwen({ layout: { ...host, visionLayersPerStage: [32, 0], languageLayersPerStage: [0, 28] } }),
+    'layout.languageLayersPerStage is [0,28]: it must leave something to train on every stage, but stage 0 (counted from 0) holds only what stays frozen: vision and projector. Give that stage a layer that is trained, use fewer stages, or take the tower out of model.freeze.',
+  ],
+  [
+    'anneal_trainer.start_from reads InternVL alone',
+    'Qwen2.5-VL begins from a publisher’s model',
+    qwen({ training: { ...publishedQwenInput.training, initFrom: { uri: 'file:///data/save_dir' } } }),
+    'training.initFrom is "file:///data/save_dir": it must be left out with qwen2.5-vl: nothing here can cut a save folder of this family for another layout. Bring it back with mm-convert Qwen2_5_VLConverter mm_to_hf, and name what comes out as model.source.',
+  ],
+  [
+    'mm_plugin.py: an image is as long as it is large',
+    'images of Qwen2.5-VL have no number of tokens',
+    qwen({ data: { ...publishedQwenInput.data, imageTokens: 256 } }),
+    'data.imageTokens is 256: it must be left out with qwen2.5-vl, which cuts no tiles and makes the more tokens of an image the larger it is. Remove it.',
+  ],
+  [
+    'mm_plugin.py: no tiles',
+    'images of Qwen2.5-VL have no tiles',
+    qwen({ data: { ...publishedQwenInput.data, maximumTiles: 12 } }),
+    'data.maximumTiles is 12: it must be left out with qwen2.5-vl, which cuts no tiles and makes the more tokens of an image the larger it is. Remove it.',
+  ],
+  [
+    'convert.py: rows are cut at seq_length, image tokens too',
+    'the largest image of Qwen2.5-VL fits',
+    qwen({ training: { ...publishedQwenInput.training, sequenceLength: 446 } }),
+    'training.sequenceLength is 446: it must be more than 446, the most tokens of an image, so that a question fits beside it. Use 1024, as published.',
+  ],
+  [
+    'model_*b.json: max_position_embeddings',
+    'no sequence of Qwen2.5-VL is longer than its positions',
+    qwen({ training: { ...publishedQwenInput.training, sequenceLength: 131072 } }),
+    'training.sequenceLength is 131072: it must be at most 128000, the longest sequence of this model. Use 128000 or less.',
   ],
   [
     "README's table of features",
-    'no LoRA for InternVL',
+    'no LoRA',
     model({ lora: { rank: 8 } } as never),
-    'model.lora is {"rank":8}: it must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL. Leave it out and freeze what shall stay as it is (model.freeze).',
+    'model.lora is {"rank":8}: it must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL; it saves adapters alone, which nothing here can publish. Leave it out and freeze what shall stay as it is (model.freeze).',
   ],
   // Dist-train: mindspeed/core/multi_modal/dist_train.
   [
@@ -459,6 +554,17 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
   ],
   [
     'CPU trainer',
+    'no Qwen2.5-VL',
+    {
+      ...demoInput,
+      model: { ...publishedQwenInput.model, freeze: [] },
+      layout: { hosts: 1, npusPerHost: 1 },
+      training: { ...demoInput.training, sequenceLength: 1024 },
+    },
+    'model.family is "qwen2.5-vl": it must be internvl3 with runtime.kind "cpu", whose trainer knows no other. Use an InternVL3 model, or runtime.kind "ascend".',
+  ],
+  [
+    'CPU trainer',
     "none of MindSpeed MM's switches",
     { ...demoInput, runtime: { kind: 'cpu', recompute: {} } },
     'runtime.recompute is {}: it must be left out with runtime.kind "cpu": only "ascend" has it. Remove it.',
@@ -470,18 +576,6 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     'data.maximumTiles is 4: it must be 1 with runtime.kind "cpu", whose trainer sees each image as one tile. Leave it out.',
   ],
 ];
-
-test('Dist-train is refused for Qwen2.5-VL by a sentence of its own', () => {
-  const input = model(
-    { family: 'qwen2.5-vl', preset: undefined, dimensions: eight },
-    { layout: { hosts: 1, npusPerHost: 2, distTrain: { vision: { npus: 1 }, language: { npus: 1 } } } },
-  );
-  expect(refusalsOf(input)).toContainEqual(
-    expect.stringContaining(
-      'it must be left out with qwen2.5-vl: Dist-train of MindSpeed MM 2.2.0 knows InternVL and OpenSoraPlan alone. Use visionLayersPerStage and languageLayersPerStage.',
-    ),
-  );
-});
 
 describe('a spec that breaks a rule is refused before a host is taken', () => {
   test.each(RULES)('%s: %s', (_, __, broken, message) => {

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { composePlan } from '../../../src/backends/compose-plan.js';
 import { fillJson } from '../../../src/plan/plan.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
-import { publishedInput, specOf } from './specs.js';
+import { publishedInput, publishedQwenInput, QWEN_LAYOUTS, specOf } from './specs.js';
 
 /** `a.b=1`, one line for each value, sorted: the order of keys and `1.0` for `1` do not count. */
 function valuesOf(document: unknown, path = ''): string[] {
@@ -98,5 +98,67 @@ test.each([
   expect(commands[0]?.args).toContainEqual({
     hole: 'trainerHome',
     then: family === 'internvl3' ? '/pretrain_vlm.py' : '/pretrain_internvl.py',
+  });
+});
+
+/** Of Ascend/MindSpeed-MM @67f617f0, examples/qwen2.5vl/; vision tower and projector are frozen in all of them. */
+test.each([
+  [
+    'qwen2.5-vl-3b',
+    'model_3b.json',
+    'da74e31d0be7f225da66515d9cff1da2d9ef31ca74613c8258aa8e45646fe614',
+    'data_3b.json',
+    'e7113d04510dd8d3ca94663f77cfa1239088752b9a3e67766ab189d57bb0a3e1',
+    'Qwen2.5-VL-3B-Instruct',
+  ],
+  [
+    'qwen2.5-vl-7b',
+    'model_7b.json',
+    '2658e512aa052f305e2349980ec8e36c7a0dc9fedeff690338b6bf523c9a5118',
+    'data_7b.json',
+    '5a9005ef59d5158a49286c492b1c4617839aa4306a789f2e0d807a55eccb5226',
+    'Qwen2.5-VL-7B-Instruct',
+  ],
+  [
+    'qwen2.5-vl-32b',
+    'model_32b.json',
+    '126ac4af7d6b82c77e4f57aebed1866d8ac7bc4baa6ad3c3363cdf1d0242e206',
+    'data_32b.json',
+    '5af9fcea8863b21f743031a9530f9c97c4261cc1f1e58d74f5bef98b6cd8fc28',
+    'Qwen2.5-VL-32B-Instruct',
+  ],
+  [
+    'qwen2.5-vl-72b',
+    'model_72b.json',
+    '7aac37255d393741cbdef9d1ad7e94eef8c9763e805bf67228d39221ee363760',
+    'data_72b.json',
+    'fbafb692871cd6ff6f3138b82e46ce08f7529347b0f59475cfe68b2606b5599b',
+    'Qwen2.5-VL-72B-Instruct',
+  ],
+] as const)('%s gives the values of %s and of its data.json', (preset, _, modelDigest, __, dataDigest, tokenizer) => {
+  const composed = composePlan(
+    specOf({
+      ...publishedQwenInput,
+      model: { ...publishedQwenInput.model, preset },
+      layout: QWEN_LAYOUTS[preset],
+    }),
+  );
+  if (!('plan' in composed)) throw new Error(JSON.stringify(composed.refusals));
+  const { files } = composed.plan.stages.train;
+  const file = (path: string): unknown =>
+    fillJson(files.find((one) => one.path === path)?.content ?? null, {
+      dataset: './dataset',
+      work: './data',
+      baseModel: `./ckpt/hf_path/${tokenizer}`,
+    });
+  const data = JSON.parse(
+    JSON.stringify(file('data.json'))
+      .replace('./dataset/images', './data')
+      .replace('./dataset/train.jsonl', './data/mllm_format_llava_instruct_data.json')
+      .replace('./data/rows', './data/cache_dir'),
+  ) as unknown;
+  expect({ model: digestOf(file('model.json')), data: digestOf(data) }).toEqual({
+    model: modelDigest,
+    data: dataDigest,
   });
 });

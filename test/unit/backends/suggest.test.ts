@@ -4,7 +4,7 @@ import { composePlan } from '../../../src/backends/compose-plan.js';
 import { suggestLayouts, type Suggestion } from '../../../src/backends/forecast/suggest.js';
 import { jobOf } from '../../../src/backends/job-of.js';
 import type { RunSpecInput } from '../../../src/spec/run.js';
-import { publishedInput, specOf } from './specs.js';
+import { publishedInput, publishedQwenInput, specOf } from './specs.js';
 
 const suggest = (input: RunSpecInput, hosts: number, given = {}) => suggestLayouts(jobOf(specOf(input)), hosts, given);
 const large: RunSpecInput = { ...publishedInput, model: { ...publishedInput.model, preset: 'internvl3-78b' } };
@@ -39,6 +39,8 @@ describe.each([
   ['8B', publishedInput, 3],
   ['78B', large, 4],
   ['78B', large, 64],
+  ['Qwen2.5-VL-7B', publishedQwenInput, 1],
+  ['Qwen2.5-VL-7B', publishedQwenInput, 3],
 ] as const)('%s on hosts: %#', (_, input, hosts) => {
   const { ranked } = suggest(input, hosts);
 

@@ -114,3 +114,56 @@ test('a tied head is a copy on the last of several stages, and nothing on a sing
 test('a tensor that the conversion does not know is named', () => {
   expect(() => expectedTensors(['vision_model.new.weight'], [], true)).toThrow('"vision_model.new.weight"');
 });
+
+test('Qwen2.5-VL: patches before the first layer, the merger behind the last, and a tied head copied to the last stage', () => {
+  const qwen = [
+    'visual.patch_embed.proj.weight',
+    ...[0, 1].flatMap((layer) =>
+      ['norm1.weight', 'attn.qkv.bias', 'mlp.gate_proj.bias', 'mlp.up_proj.bias', 'mlp.down_proj.weight'].map(
+        (name) => `visual.blocks.${String(layer)}.${name}`,
+      ),
+    ),
+    'visual.merger.ln_q.weight',
+    'visual.merger.mlp.0.bias',
+    'visual.merger.mlp.2.weight',
+    'model.embed_tokens.weight',
+    ...[0, 1, 2].map((layer) => `model.layers.${String(layer)}.self_attn.q_proj.weight`),
+    'model.norm.weight',
+  ];
+  const ranks = [
+    rank(0, { vision: share(0, [0, 2]), language: share(0, [0, 1]) }),
+    rank(1, { language: share(1, [1, 3]) }),
+  ];
+  const layer = (number: number): string[] =>
+    ['input_layernorm.weight', 'mlp.linear_fc1.bias', 'mlp.linear_fc2.weight', 'self_attention.linear_qkv.bias'].map(
+      (name) => `image_encoder.encoder.blocks.layers.${String(number)}.${name}`,
+    );
+  expect(Object.fromEntries(expectedTensors(qwen, ranks, false))).toEqual({
+    mp_rank_00_000: [
+      ...layer(0),
+      ...layer(1),
+      'image_encoder.encoder.patch_embed.proj.weight',
+      'image_encoder.projector.encoder.linear_fc1.bias',
+      'image_encoder.projector.encoder.linear_fc2.weight',
+      'image_encoder.projector.layernorm.weight',
+      'text_decoder.decoder.layers.0.self_attention.linear_qkv.weight',
+      'text_decoder.embedding.word_embeddings.weight',
+    ],
+    mp_rank_00_001: [
+      'text_decoder.decoder.final_layernorm.weight',
+      'text_decoder.decoder.layers.0.self_attention.linear_qkv.weight',
+      'text_decoder.decoder.layers.1.self_attention.linear_qkv.weight',
+      'text_decoder.output_layer.weight',
+    ],
+  });
+});
+
+test.each([
+  ['visual.blocks.0.mlp.fc1.weight', 'Qwen2_5_VLConverter'],
+  ['visual.merger.mlp.1.weight', 'Qwen2_5_VLConverter'],
+  ['model.visual.patch_embed.proj.weight', 'no converter'],
+])('%s, which Qwen2.5-VL has not, is named', (name, converter) => {
+  const others = converter === 'no converter' ? [] : ['visual.patch_embed.proj.weight'];
+  const ranks = [rank(0, { vision: share(0, [0, 1]), language: share(0, [0, 1]) })];
+  expect(() => expectedTensors([name, ...others], ranks, false)).toThrow(`"${name}" that ${converter} does not know`);
+});

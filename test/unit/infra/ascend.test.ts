@@ -68,9 +68,11 @@ describe('scripts', () => {
   });
 
   test('the release is the one that the presets of the engine are read from', () => {
-    const presets = readFileSync(new URL('../../../src/backends/mindspeed/presets.ts', import.meta.url), 'utf8');
     const commit = /^MINDSPEED_MM_COMMIT=(\w+)$/m.exec(text('versions.env'))?.[1] ?? 'none';
-    expect(presets).toContain(`@${commit}`);
+    for (const family of ['internvl', 'qwen']) {
+      const presets = new URL(`../../../src/backends/mindspeed/${family}/presets.ts`, import.meta.url);
+      expect(readFileSync(presets, 'utf8')).toContain(`@${commit}`);
+    }
   });
 
   test('no file names a host of a registry', () => {

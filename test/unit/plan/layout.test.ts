@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { PRESETS } from '../../../src/backends/mindspeed/presets.js';
+import { INTERNVL_PRESETS } from '../../../src/backends/mindspeed/internvl/presets.js';
 import { checkpointFiles, releaseFiles } from '../../../src/plan/checkpoint-files.js';
 import { ranksOf, reportingNode, resolveLayout } from '../../../src/plan/layout.js';
 import { LayoutSpec } from '../../../src/spec/layout.js';
 import type { RankShare } from '../../../src/plan/plan.js';
 
 type Input = Parameters<typeof LayoutSpec.parse>[0];
-const layoutOf = (input: Input, preset: keyof typeof PRESETS = 'internvl3-tiny') =>
-  resolveLayout(LayoutSpec.parse(input), PRESETS[preset].dimensions);
+const layoutOf = (input: Input, preset: keyof typeof INTERNVL_PRESETS = 'internvl3-tiny') =>
+  resolveLayout(LayoutSpec.parse(input), INTERNVL_PRESETS[preset].dimensions);
 
 /** `vit t0 d1 p0 [0,2]`: one line a share, so that a table can be read. */
 const show = (name: string, share: RankShare | undefined): string =>

@@ -14,14 +14,31 @@ export interface MetaFile {
 const META = 'anneal-import.json';
 /** The published files say /path/json_path and /path/root_path. */
 const UNSET = '/path/';
+const BASIC = 'dataset_param.basic_parameters';
+
+/** Told of field by field, or filled in on the host; whatever the kind of data set. */
+export const CARRIED_OF_DATA = [
+  'dataset_param.basic_parameters',
+  'dataset_param.tokenizer_config.from_pretrained',
+  'dataset_param.preprocess_parameters.model_name_or_path',
+];
+
+interface DataFile {
+  readonly file: string;
+  readonly cwd: string;
+  /** Whether a path names a file here. */
+  readonly isFile: (path: string) => boolean;
+  /** The beginning of a file, or undefined when it cannot be read. */
+  readonly begins: (path: string) => string | undefined;
+}
 
 /** Relative paths are the script's own: from the folder in which it is started. */
-export function carryData(
-  draft: Draft,
-  data: unknown,
-  { file, cwd }: { file: string; cwd: string },
-): MetaFile | undefined {
-  const tokenizer = 'dataset_param.tokenizer_config.from_pretrained';
+export function carryData(draft: Draft, data: unknown, where: DataFile): MetaFile | undefined {
+  const { file, cwd } = where;
+  const isHuggingFace = valueAt(data, ['dataset_param', 'dataset_type']) === 'huggingface';
+  const tokenizer = isHuggingFace
+    ? 'dataset_param.preprocess_parameters.model_name_or_path'
+    : 'dataset_param.tokenizer_config.from_pretrained';
   const model = valueAt(data, tokenizer.split('.'));
   if (typeof model === 'string')
     draft.carry(['model', 'source', 'uri'], pathToFileURL(resolve(cwd, model)).href, { file, what: tokenizer });
@@ -33,7 +50,7 @@ export function carryData(
       'Add it.',
     );
   carryLoading(draft, data, file);
-  return carryRows(draft, data, { file, cwd });
+  return carryRows(draft, data, where, isHuggingFace ? huggingFaceRows(data, where) : multimodalRows(data, where));
 }
 
 /** Tiles of an image, and rows in buckets. */
@@ -55,10 +72,10 @@ interface Rows {
   readonly repeat: unknown;
 }
 
-function carryRows(draft: Draft, data: unknown, { file, cwd }: { file: string; cwd: string }): MetaFile | undefined {
-  const what = 'dataset_param.basic_parameters';
-  const given = valueAt(data, what.split('.'));
-  const sets = (Array.isArray(given) ? given : [given]).map((one: unknown): Rows | undefined => {
+/** One set of rows for each `data_path`; undefined for one without. */
+function multimodalRows(data: unknown, { cwd }: DataFile): readonly (Rows | undefined)[] {
+  const given = valueAt(data, BASIC.split('.'));
+  return (Array.isArray(given) ? given : [given]).map((one: unknown): Rows | undefined => {
     const [annotation, images] = [valueAt(one, ['data_path']), valueAt(one, ['data_folder'])];
     if (typeof annotation !== 'string' || typeof images !== 'string') return undefined;
     return {
@@ -67,9 +84,35 @@ function carryRows(draft: Draft, data: unknown, { file, cwd }: { file: string; c
       repeat: valueAt(one, ['repeat_time']) ?? 1,
     };
   });
+}
+
+/** One set of rows for each file of `dataset`. Their images start from `dataset_dir`, or where there is none, from the folder of the start. */
+function huggingFaceRows(data: unknown, { cwd, isFile, begins }: DataFile): readonly (Rows | undefined)[] {
+  const at = (key: string): unknown => valueAt(data, [...BASIC.split('.'), key]);
+  const [files, folder] = [at('dataset'), at('dataset_dir')];
+  if (typeof files !== 'string' || typeof folder !== 'string') return [undefined];
+  return files.split(',').map((path) => {
+    const annotation = resolve(cwd, path);
+    const image = /"images"\s*:\s*\[\s*"((?:[^"\\]|\\.)*)"/.exec(begins(annotation) ?? '')?.[1];
+    const isFromStart = image !== undefined && !isFile(resolve(cwd, folder, image)) && isFile(resolve(cwd, image));
+    return { annotation, images: isFromStart ? cwd : resolve(cwd, folder), repeat: 1 };
+  });
+}
+
+function carryRows(
+  draft: Draft,
+  data: unknown,
+  { file }: DataFile,
+  sets: readonly (Rows | undefined)[],
+): MetaFile | undefined {
+  const what = BASIC;
   const known = sets.filter((one) => one !== undefined);
   if (known.length === 0 || known.length < sets.length) {
-    draft.refuse({ file, what }, given, 'must name data_path and data_folder of each set of rows', 'Add them.');
+    const names =
+      valueAt(data, ['dataset_param', 'dataset_type']) === 'huggingface'
+        ? 'dataset and dataset_dir'
+        : 'data_path and data_folder of each set of rows';
+    draft.refuse({ file, what }, valueAt(data, what.split('.')), `must name ${names}`, 'Add them.');
     return undefined;
   }
   const unset = known.flatMap(({ annotation, images }) => [annotation, images]).find((path) => path.startsWith(UNSET));

@@ -109,6 +109,10 @@ export const REFUSED_FLAGS: Readonly<Record<string, readonly [rule: string, reme
       ] as const,
     ]),
   ),
+  '--use-torch-fsdp2': [
+    'must be left out: a spec trains with pipeline, tensor and data ranks, and reads checkpoints of format torch',
+    'Import the script of the same size without FSDP2.',
+  ],
   '--hetero-parallel': [
     'must be left out: a spec gives both towers one tensor parallel size, except with distTrain',
     'Remove it, or use Dist-train.',

@@ -1,4 +1,5 @@
 /** The script's command line → fields of a spec; each flag is told of once. */
+import { valueAt } from '../../../spec/json-schema.js';
 import type { Draft } from './draft.js';
 import {
   CARRIED_FLAGS,
@@ -13,19 +14,38 @@ import {
 } from './flag-table.js';
 import { type Command, type Flag, launcherName } from './launch.js';
 
+const WARMUP = '--lr-warmup-fraction';
+const WARMUP_ITERATIONS = '--lr-warmup-iters';
+
+const AS_PUBLISHED = 'Anneal fuses the same where a spec says nothing.';
+
+export interface Fusion {
+  /** Rotary embeddings are also fused by a key of model.json. */
+  readonly rotaryKey: boolean;
+  /** What the model of this script is published with. */
+  readonly published: readonly string[];
+}
+
 /** Carries what a spec has a field for; the flags that are left are compared with the plan later. */
-export function carryFlags(draft: Draft, command: Command, distTrain: boolean): readonly Flag[] {
+export function carryFlags(
+  draft: Draft,
+  command: Command,
+  { distTrain, fusion }: { distTrain: boolean; fusion: Fusion },
+): readonly Flag[] {
   // With Dist-train the sizes are those of dist_config; of the flags the trainer only counts replicas, so they are compared.
   const table = distTrain ? CARRIED_FLAGS : { ...CARRIED_FLAGS, ...CARRIED_PARALLEL_FLAGS };
   const launcher = lastOfEach(draft, command.launcher, launcherName);
   const trainer = lastOfEach(draft, command.trainer, (name) => name);
   for (const [name, carried] of Object.entries(CARRIED_LAUNCHER_FLAGS))
     carryOne(draft, name, carried, launcher.get(name));
-  for (const [name, carried] of Object.entries(table)) carryOne(draft, name, carried, trainer.get(name));
-  const carriedSwitches = carrySwitches(draft, trainer);
+  const warmup = trainer.get(WARMUP);
+  for (const [name, carried] of Object.entries(table))
+    if (name !== WARMUP_ITERATIONS || warmup === undefined) carryOne(draft, name, carried, trainer.get(name));
+  if (warmup !== undefined) carryWarmup(draft, warmup);
+  const carriedSwitches = carrySwitches(draft, trainer, fusion);
   const rest: Flag[] = [];
   for (const [name, flag] of [...launcher, ...trainer]) {
-    if (name in table || name in CARRIED_LAUNCHER_FLAGS || carriedSwitches.includes(name)) continue;
+    if (name in table || name in CARRIED_LAUNCHER_FLAGS || carriedSwitches.includes(name) || name === WARMUP) continue;
     const refused = REFUSED_FLAGS[name];
     const dropped = DROPPED_FLAGS[name];
     if (refused !== undefined) draft.refuse({ what: name, line: flag.line }, valueOf(flag) || true, ...refused);
@@ -36,17 +56,34 @@ export function carryFlags(draft: Draft, command: Command, distTrain: boolean): 
   return rest;
 }
 
+/** A share of the iterations, as a number of them, which is what a spec has. */
+function carryWarmup(draft: Draft, flag: Flag): void {
+  const origin = { what: WARMUP, line: flag.line };
+  const warmup = Number(valueOf(flag)) * Number(valueAt(draft.document, ['training', 'iterations']));
+  if (Number.isFinite(warmup))
+    draft.carry(['training', 'warmupIterations'], Math.round(warmup), origin, showFlag(flag));
+  else draft.refuse(origin, valueOf(flag), 'must be a number, and --train-iters too', 'Write both into the script.');
+}
+
 /** Flags without a value that a spec has a field for; returns which of them the script has. */
-function carrySwitches(draft: Draft, flags: ReadonlyMap<string, Flag>): readonly string[] {
+function carrySwitches(
+  draft: Draft,
+  flags: ReadonlyMap<string, Flag>,
+  { rotaryKey, published }: Fusion,
+): readonly string[] {
   const given = [...flags.keys()].filter((name) => name in CARRIED_SWITCHES || name in FUSED_SWITCHES);
   for (const name of given) {
     const carried = CARRIED_SWITCHES[name];
     if (carried !== undefined) draft.carry(carried.path, carried.value, { what: name, ...lineOf(flags.get(name)) });
   }
   const fused = given.filter((name) => name in FUSED_SWITCHES);
-  const words = fused.map((name) => FUSED_SWITCHES[name]);
-  if (fused.length > 0)
-    draft.carry(['runtime', 'fusedOperators'], words, { what: fused.join(' '), ...lineOf(flags.get(fused[0] ?? '')) });
+  const words = fused.map((name) => FUSED_SWITCHES[name] ?? '');
+  if (rotaryKey && !words.includes('rotary')) words.push('rotary');
+  const origin = { what: fused.join(' ') || 'no --use-fused-…', ...lineOf(flags.get(fused[0] ?? '')) };
+  if (words.toSorted().join() === published.toSorted().join())
+    for (const name of fused)
+      draft.tell({ ...lineOf(flags.get(name)), what: name, verdict: 'same', note: AS_PUBLISHED });
+  else draft.carry(['runtime', 'fusedOperators'], words, origin);
   if (!flags.has(DISTRIBUTED_OPTIMIZER))
     draft.carry(
       ['runtime', 'distributedOptimizer'],

@@ -4,8 +4,9 @@ import { checkSpec } from '../../../spec/check.js';
 import { valueAt } from '../../../spec/json-schema.js';
 import type { Refusal } from '../../../spec/refusal.js';
 import type { Plan } from '../../../plan/plan.js';
+import type { Model } from '../job.js';
 import { composePlan } from '../../compose-plan.js';
-import { carryData, type MetaFile } from './data-file.js';
+import { CARRIED_OF_DATA, carryData, type MetaFile } from './data-file.js';
 import { compareEntry, compareEnvironment, compareFile, compareFlags } from './compare.js';
 import { Draft, type Entry } from './draft.js';
 import { carryFlags } from './flags.js';
@@ -23,6 +24,9 @@ export interface ImportRequest {
   readonly hostfile?: string | undefined;
   /** A file's text, or undefined when it cannot be read. */
   readonly read: (path: string) => string | undefined;
+  /** Its beginning alone: rows may be gigabytes. */
+  readonly begins: (path: string) => string | undefined;
+  readonly isFile: (path: string) => boolean;
 }
 
 export interface Imported {
@@ -48,9 +52,6 @@ const FIELDS = [
   'publish',
 ];
 
-/** Told of field by field, or filled in on the host. */
-const CARRIED_OF_DATA = ['dataset_param.basic_parameters', 'dataset_param.tokenizer_config.from_pretrained'];
-
 export function importScript(request: ImportRequest): Imported | { readonly refusals: readonly Refusal[] } {
   const draft = new Draft();
   const begun = readLaunch(draft, request);
@@ -61,10 +62,13 @@ export function importScript(request: ImportRequest): Imported | { readonly refu
   const model = readJson(draft, request, command, { flag: '--mm-model', option: '--model', given: request.model });
   const data = readJson(draft, request, command, { flag: '--mm-data', option: '--data', given: request.data });
   const padId = valueAt(data?.content, ['dataloader_param', 'collate_param', 'pad_id']);
-  if (model !== undefined) carryModel(draft, model.content, { file: model.file, padId, distTrain });
-  const meta = data === undefined ? undefined : carryData(draft, data.content, { file: data.file, cwd: request.cwd });
-  const rest = carryFlags(draft, command, distTrain);
-  complete(draft);
+  const known =
+    model === undefined ? undefined : carryModel(draft, model.content, { file: model.file, padId, distTrain });
+  const meta = data === undefined ? undefined : carryData(draft, data.content, { ...request, file: data.file });
+  const rotaryKey = valueAt(model?.content, ['text_decoder', 'use_fused_rotary_pos_emb']) === true;
+  const fusion = { rotaryKey, published: known?.published.fusedOperators ?? [] };
+  const rest = carryFlags(draft, command, { distTrain, fusion });
+  complete(draft, known);
   const plan = draft.refusals.length > 0 ? undefined : planOf(draft);
   if (plan !== undefined) {
     compareFlags(draft, plan, rest, [...command.launcher, ...command.trainer]);
@@ -100,12 +104,13 @@ function nameIt(draft: Draft, scriptFile: string): void {
   );
 }
 
-function complete(draft: Draft): void {
-  draft.add(
-    ['model', 'trustRemoteCode'],
-    true,
-    'mm-convert has run the code in your model folder when you converted it by hand. Read configuration_*.py there if you have not.',
-  );
+function complete(draft: Draft, known: Model | undefined): void {
+  if (known?.converter.runsModelCode !== false)
+    draft.add(
+      ['model', 'trustRemoteCode'],
+      true,
+      'mm-convert has run the code in your model folder when you converted it by hand. Read configuration_*.py there if you have not.',
+    );
   draft.add(
     ['evaluation', 'heldOutFraction'],
     0.2,

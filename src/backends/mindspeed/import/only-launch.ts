@@ -69,7 +69,7 @@ function withOneLaunch(draft: Draft, script: Script): { script: Script; command:
     { what: 'the program of torchrun', line: entry?.line ?? launch.line },
     entry?.text,
     entry?.unknown === undefined ? `must be ${ENTRIES.join(' or ')}` : `must be known, but it ${entry.unknown.why}`,
-    'Import a script that trains InternVL with MindSpeed MM.',
+    'Import a script that trains InternVL or Qwen2.5-VL with MindSpeed MM.',
   );
   return undefined;
 }

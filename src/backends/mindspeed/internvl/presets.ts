@@ -4,15 +4,18 @@
  * the tiles of an image are `pad_id` and `max_dynamic_patch` of the data_*.json beside each. test/unit/backends/presets.test.ts
  * holds the files that come out against digests of those. The tiny one is the base that this project pre-trains for its CPU runtime.
  */
-import type { Dimensions, ModelSpec } from '../../spec/model.js';
+import type { Dimensions, ModelSpec } from '../../../spec/model.js';
+import type { Published } from '../family.js';
 
-export type PresetName = NonNullable<ModelSpec['preset']>;
+type InternvlFamily = Exclude<ModelSpec['family'], 'qwen2.5-vl'>;
+type PresetName = Extract<NonNullable<ModelSpec['preset']>, `${InternvlFamily}-${string}`>;
 
 /** What model.json holds beside the sizes. `initStd` matters to nobody who fine-tunes; it is kept so that the file is the published one. */
-export interface ModelExtras {
+interface Extras {
   readonly languageInitStd: number;
   /** `text_decoder` is recomputed layer by layer in the backward pass: less memory, more time. */
   readonly recomputeLanguage: boolean;
+  readonly samplesPerSecond?: number;
   readonly ropeScalingFactor: number | null;
   /** Into how many tiles a large image is cut at most; left out, as the runtime has it. */
   readonly tilesPerImage?: number;
@@ -21,12 +24,13 @@ export interface ModelExtras {
   readonly visionKeys: Readonly<Record<string, number | boolean>>;
   readonly projectorKeys: Readonly<Record<string, number | string>>;
 }
-export interface Preset {
+export interface InternvlPreset {
+  readonly family: InternvlFamily;
   readonly dimensions: Dimensions;
-  readonly extras: ModelExtras;
+  readonly extras: Extras;
 }
 
-export const PLAIN_EXTRAS: ModelExtras = {
+const PLAIN_EXTRAS: Extras = {
   languageInitStd: 0.02,
   recomputeLanguage: false,
   ropeScalingFactor: null,
@@ -37,7 +41,7 @@ export const PLAIN_EXTRAS: ModelExtras = {
 
 const tockens = { pre_tockens: 2147483647, next_tockens: 2147483647 } as const;
 
-const internvl25: ModelExtras = {
+const internvl25: Extras = {
   ...PLAIN_EXTRAS,
   languageInitStd: 0.01,
   tilesPerImage: 6,
@@ -90,16 +94,19 @@ const QWEN2_72B: Dimensions['language'] = {
   ...qwen2,
 };
 
-export const PRESETS: Readonly<Record<PresetName, Preset>> = {
+export const INTERNVL_PRESETS: Readonly<Record<PresetName, InternvlPreset>> = {
   'internvl3-8b': {
+    family: 'internvl3',
     dimensions: {
       vision: VIT_300M,
       language: { layers: 28, hiddenSize: 3584, ffnHiddenSize: 18944, attentionHeads: 28, keyValueHeads: 4, ...qwen2 },
       downsampleRatio: 0.5,
     },
-    extras: { ...PLAIN_EXTRAS, languageInitStd: 0.01, ropeScalingFactor: 2 },
+    // 7.07 samples a second: the table of MindSpeed MM 2.2.0's README. No other size of InternVL here has such a number.
+    extras: { ...PLAIN_EXTRAS, languageInitStd: 0.01, ropeScalingFactor: 2, samplesPerSecond: 7.07 },
   },
   'internvl3-78b': {
+    family: 'internvl3',
     dimensions: {
       vision: VIT_6B,
       language: QWEN2_72B,
@@ -114,6 +121,7 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     },
   },
   'internvl2.5-4b': {
+    family: 'internvl2.5',
     dimensions: {
       vision: { ...VIT_300M, dropPathRate: 0 },
       language: {
@@ -133,10 +141,12 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     },
   },
   'internvl2.5-78b': {
+    family: 'internvl2.5',
     dimensions: { vision: VIT_6B, language: QWEN2_72B, downsampleRatio: 0.5 },
     extras: { ...internvl25, recomputeLanguage: true },
   },
   'internvl3-tiny': {
+    family: 'internvl3',
     dimensions: {
       vision: {
         layers: 2,
@@ -170,12 +180,18 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
   },
 };
 
-/** The sizes that a spec means, by name or written out. */
-export function modelOf(model: ModelSpec): Preset {
-  if (model.dimensions !== undefined)
-    return { dimensions: model.dimensions, extras: model.family === 'internvl2.5' ? internvl25 : PLAIN_EXTRAS };
-  if (model.preset !== undefined) return PRESETS[model.preset];
-  throw new Error('The spec names neither model.preset nor model.dimensions, which its own rules refuse.');
+/** Another size, which is published nowhere. */
+export function plainPreset(family: InternvlFamily, dimensions: Dimensions): InternvlPreset {
+  return { family, dimensions, extras: family === 'internvl2.5' ? internvl25 : PLAIN_EXTRAS };
+}
+
+/** The published files recompute the language tower alone, layer by layer. */
+export function publishedWays({ recomputeLanguage, samplesPerSecond }: Extras): Published {
+  return {
+    recompute: recomputeLanguage ? { language: { method: 'uniform', layers: 1 } } : {},
+    fusedOperators: [],
+    ...(samplesPerSecond === undefined ? {} : { samplesPerSecond }),
+  };
 }
 
 /** Tokens that one image tile becomes: 256 for InternVL3. */

@@ -1,17 +1,18 @@
 /** data.json, as the trainer reads it: where the prepared rows lie, and how an image becomes pixels. */
-import type { JsonWithHoles } from '../../plan/plan.js';
-import { featuresOf } from '../../spec/runtime.js';
-import type { Job, JsonObject } from './job.js';
+import type { JsonWithHoles } from '../../../plan/plan.js';
+import { featuresOf } from '../../../spec/runtime.js';
+import type { Job, JsonObject } from '../job.js';
+import type { InternvlPreset } from './presets.js';
+import { tilesPerImage } from './tiles.js';
 
 /** ImageNet's mean and deviation per colour, as InternViT was trained with. */
 const MEAN = [0.485, 0.456, 0.406] as const;
 const DEVIATION = [0.229, 0.224, 0.225] as const;
 
 /** `--mm-data`. */
-export function dataJson(job: Job): JsonObject {
-  const { model } = job;
-  const { vision, language, downsampleRatio } = model.dimensions;
-  const tiles = tilesPerImage(job);
+export function dataJson(preset: InternvlPreset, job: Job): JsonObject {
+  const { vision, language, downsampleRatio } = preset.dimensions;
+  const tiles = tilesPerImage(preset, job.spec);
   const manyTiles = tiles > 1;
   return {
     dataset_param: {
@@ -72,9 +73,4 @@ function imagePipeline(size: number): JsonWithHoles {
     { trans_type: 'ToTensor' },
     { trans_type: 'norm_fun', param: { mean: MEAN, std: DEVIATION } },
   ];
-}
-
-/** Into how many tiles a large image is cut at most. */
-export function tilesPerImage({ spec, model, profile }: Job): number {
-  return spec.data.maximumTiles ?? model.extras.tilesPerImage ?? profile.tilesPerImage;
 }

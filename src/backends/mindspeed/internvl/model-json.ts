@@ -1,15 +1,16 @@
 /** model.json, as the trainer reads it: MindSpeed MM's own file with what the spec and the layout decide. */
-import { layerRows, type TowerLayout } from '../../plan/layout.js';
-import type { JsonWithHoles } from '../../plan/plan.js';
-import { featuresOf } from '../../spec/runtime.js';
-import type { Job, JsonObject } from './job.js';
-import { recomputeKeys } from './recompute.js';
+import type { TowerLayout } from '../../../plan/layout.js';
+import { fusedOperatorsOf } from '../fused.js';
+import type { Job, JsonObject } from '../job.js';
+import { pipelineLayers } from '../pipeline-layers.js';
+import { recomputeKeys } from '../recompute.js';
+import type { InternvlPreset } from './presets.js';
 
 /** `--mm-model`. Its sizes override those of the command line. */
-export function modelJson(job: Job): JsonObject {
-  const { dimensions } = job.model;
+export function modelJson(preset: InternvlPreset, job: Job): JsonObject {
+  const { family, dimensions } = preset;
   return {
-    model_id: job.spec.model.family === 'internvl2.5' ? 'InternVL2.5' : 'InternVL3',
+    model_id: family === 'internvl2.5' ? 'InternVL2.5' : 'InternVL3',
     pre_process: true,
     post_process: true,
     add_text_encoder: false,
@@ -20,8 +21,8 @@ export function modelJson(job: Job): JsonObject {
     add_rmsnorm_offset: false,
     img_context_token_id: dimensions.language.imageTokenId,
     ...(job.layout.distTrain ? { dist_config: distConfig(job) } : {}),
-    text_decoder: textDecoder(job),
-    image_encoder: { vision_encoder: visionEncoder(job), vision_projector: visionProjector(job) },
+    text_decoder: textDecoder(preset, job),
+    image_encoder: { vision_encoder: visionEncoder(preset, job), vision_projector: visionProjector(preset, job) },
     text_encoder: null,
     video_encoder: null,
   };
@@ -41,12 +42,6 @@ function distConfig({ layout }: Job): JsonObject {
   };
 }
 
-/** One list without virtual stages, one list for each of them with. */
-function pipelineLayers(tower: TowerLayout): JsonWithHoles {
-  const rows = layerRows(tower);
-  return rows.length === 1 ? (rows[0] ?? []) : rows;
-}
-
 function subModel(name: string, index: number, tower: TowerLayout): JsonObject {
   return {
     name,
@@ -59,11 +54,10 @@ function subModel(name: string, index: number, tower: TowerLayout): JsonObject {
   };
 }
 
-function textDecoder(job: Job): JsonObject {
-  const { spec, model, layout, profile } = job;
-  const { language } = model.dimensions;
+function textDecoder({ dimensions: { language }, extras }: InternvlPreset, job: Job): JsonObject {
+  const { spec, layout, profile } = job;
   // Only the model class of pretrain_vlm.py has dynamic scaling; Dist-train runs the other one.
-  const factor = layout.distTrain ? null : model.extras.ropeScalingFactor;
+  const factor = layout.distTrain ? null : extras.ropeScalingFactor;
   return {
     model_id: 'internllm',
     num_layers: language.layers,
@@ -77,13 +71,13 @@ function textDecoder(job: Job): JsonObject {
     rotary_percent: 1,
     rotary_base: language.rotaryBase,
     attention_dropout: 0,
-    init_method_std: model.extras.languageInitStd,
+    init_method_std: extras.languageInitStd,
     hidden_dropout: 0,
     position_embedding_type: 'rope',
     normalization: 'RMSNorm',
     activation_func: 'silu',
     attention_softmax_in_fp32: true,
-    use_fused_rotary_pos_emb: featuresOf(spec.runtime).fusedOperators?.includes('rotary') ?? false,
+    use_fused_rotary_pos_emb: fusedOperatorsOf(job).includes('rotary'),
     params_dtype: profile.precision,
     bf16: profile.precision === 'bf16',
     fp16_lm_cross_entropy: false,
@@ -97,14 +91,14 @@ function textDecoder(job: Job): JsonObject {
     add_qkv_bias: true,
     ...(language.tieWordEmbeddings ? { untie_embeddings_and_output_weights: false } : {}),
     ...(spec.model.freeze.includes('language') ? { freeze: true } : {}),
-    ...model.extras.languageKeys,
+    ...extras.languageKeys,
     ...recomputeKeys(job, 'language'),
   };
 }
 
-function visionEncoder(job: Job): JsonObject {
-  const { spec, model, layout, profile } = job;
-  const { vision, downsampleRatio } = model.dimensions;
+function visionEncoder({ dimensions, extras }: InternvlPreset, job: Job): JsonObject {
+  const { spec, layout, profile } = job;
+  const { vision, downsampleRatio } = dimensions;
   return {
     model_id: 'InternViT',
     num_layers: vision.layers,
@@ -136,20 +130,20 @@ function visionEncoder(job: Job): JsonObject {
     attention_softmax_in_fp32: false,
     select_layer: -1,
     ps_version: 'v2',
-    ...model.extras.visionKeys,
+    ...extras.visionKeys,
     ...recomputeKeys(job, 'vision'),
     // Said aloud: left out, MindSpeed MM freezes the vision tower.
     freeze: spec.model.freeze.includes('vision'),
   };
 }
 
-function visionProjector({ spec, model }: Job): JsonObject {
+function visionProjector({ dimensions, extras }: InternvlPreset, { spec }: Job): JsonObject {
   return {
     model_id: 'InternVLMLP',
-    downsample_ratio: model.dimensions.downsampleRatio,
-    vit_hidden_size: model.dimensions.vision.hiddenSize,
-    llm_hidden_size: model.dimensions.language.hiddenSize,
-    ...model.extras.projectorKeys,
+    downsample_ratio: dimensions.downsampleRatio,
+    vit_hidden_size: dimensions.vision.hiddenSize,
+    llm_hidden_size: dimensions.language.hiddenSize,
+    ...extras.projectorKeys,
     ...(spec.model.freeze.includes('projector') ? { freeze: true } : {}),
   };
 }
