@@ -204,9 +204,9 @@ async function underTorchrun() {
 /** @param {TorchrunNodes} nodes @param {Kind} kind @returns {Promise<Round>} */
 async function torchrunRound(nodes, kind) {
   await nodes.trainsPast(PAST_SAVE);
-  const [torchrun = 0, rank = 0] = nodes.pids(1);
+  const [torchrun, ...ranks] = nodes.pids(1);
   const killedAt = Date.now() / 1000;
-  for (const pid of kind === 'host' ? [torchrun, rank] : [rank]) send(pid, 'SIGKILL');
+  for (const pid of [...(kind === 'host' && torchrun !== undefined ? [torchrun] : []), ...ranks]) send(pid, 'SIGKILL');
   const recovery = await until('torchrun trains again', () => recoveryOf(nodes.rows(), killedAt));
   // A host that is back lets torchrun begin again with both.
   if (kind === 'host') nodes.startNode(1);

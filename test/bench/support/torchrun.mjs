@@ -91,10 +91,16 @@ export class TorchrunNodes {
     return torchrun === undefined ? [] : [torchrun, ...childrenOf(torchrun)];
   }
 
-  /** Until a save of what trains now is older than some iterations. @param {number} iterations */
+  /** Until both nodes train, and a save of theirs is older than some iterations. @param {number} iterations */
   async trainsPast(iterations) {
-    const since = Date.now() / 1000;
-    return until('torchrun trains', () => {
+    let ranks = '';
+    let since = 0;
+    return until('torchrun trains on both nodes', () => {
+      // While a node that has come back waits to be let in, the other one still trains alone.
+      const both = [0, 1].map((node) => this.pids(node)[1]);
+      if (both.includes(undefined)) return undefined;
+      if (both.join() !== ranks) since = Date.now() / 1000;
+      ranks = both.join();
       const now = this.rows().filter(({ at }) => at > since);
       const last = now.at(-1)?.iteration ?? 0;
       const saved = this.saved();
