@@ -10,7 +10,7 @@ const seconds = z.number('must be a number of seconds').positive('must be greate
 
 const metricsAddress = z
   .string()
-  .regex(/^.+:\d{1,5}$/, 'must be host:port, such as 127.0.0.1:9464')
+  .regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[\da-f:]+\]):\d{1,5}$/i, 'must be an IP address and a port, such as 127.0.0.1:9464')
   .optional()
   .describe('Where Prometheus reads /metrics of this process; left out, nowhere.');
 

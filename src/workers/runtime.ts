@@ -23,15 +23,23 @@ export interface Connected {
 
 /** Call once per process, before any worker. `metricsAddress`: where `/metrics` is read; left out, nowhere. */
 export function installRuntime({ metricsAddress }: { readonly metricsAddress?: string | undefined }): void {
-  Runtime.install({
-    ...(metricsAddress === undefined
-      ? {}
-      : { telemetryOptions: { metrics: { prometheus: { bindAddress: metricsAddress, ...AS_PROMETHEUS_HAS_THEM } } } }),
-    // State changes of the SDK's parts are no news to an operator; what fails is.
-    logger: new DefaultLogger('WARN'),
-    workerHeartbeatInterval: WORKER_HEARTBEAT,
-    shutdownSignals: [...SHUTDOWN_SIGNALS],
-  });
+  // State changes of the SDK's parts are no news to an operator; what fails is.
+  const logger = new DefaultLogger('WARN');
+  const options = { logger, workerHeartbeatInterval: WORKER_HEARTBEAT, shutdownSignals: [...SHUTDOWN_SIGNALS] };
+  if (metricsAddress === undefined) {
+    Runtime.install(options);
+    return;
+  }
+  const prometheus = { bindAddress: metricsAddress, ...AS_PROMETHEUS_HAS_THEM };
+  try {
+    Runtime.install({ ...options, telemetryOptions: { metrics: { prometheus } } });
+  } catch (error) {
+    throw new Error(
+      `metricsAddress is ${metricsAddress}, and nothing can be served there (${String(error)}). ` +
+        'Give this process an address and port of its own, such as 0.0.0.0:9464, or leave it out.',
+      { cause: error },
+    );
+  }
 }
 
 /** One native connection carries the workers and the client: after a server restart it is back seconds before grpc-js is. */

@@ -2,19 +2,18 @@
 import { metricMeter } from '@temporalio/workflow';
 import type { Incident } from '../contract/gang.js';
 
-const meter = metricMeter;
-const incidents = meter.createCounter(
+const incidents = metricMeter.createCounter(
   'anneal_incidents',
   undefined,
   'Generations that ended early, by type of failure.',
 );
-const lost = meter.createCounter('anneal_iterations_lost', undefined, 'Iterations that were trained again.');
+const lost = metricMeter.createCounter('anneal_iterations_lost', undefined, 'Iterations that were trained again.');
 const toDetect = seconds('detect', 'From the first sign of what broke a generation until it was known.');
 const toDecide = seconds('decide', 'From then until it was decided what follows.');
 const toNewIteration = seconds('new_iteration', 'From then until an iteration that no generation had reached before.');
 
-function seconds(to: string, description: string): ReturnType<typeof meter.createHistogram> {
-  return meter.createHistogram(`anneal_incident_to_${to}`, 'float', 'seconds', description);
+function seconds(to: string, description: string): ReturnType<typeof metricMeter.createHistogram> {
+  return metricMeter.createHistogram(`anneal_incident_to_${to}`, 'float', 'seconds', description);
 }
 
 /** Counts what `after` has and `before` had not. */

@@ -11,10 +11,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
+from .chat_tokenizer import IMAGE_TAG, TURN_BEGIN, TURN_END, ChatTokenizer
 from .errors import UsageError
-from .text import IMAGE_TAG, TURN_BEGIN, TURN_END
 
 SYSTEM = 'You are a helpful assistant.'
 IMAGE_TEXT = '<|vision_start|><|image_pad|><|vision_end|>'
@@ -93,18 +91,15 @@ def image_tokens(size: Size, most_pixels: int, processor: Processor) -> int:
     return math.prod(squares)
 
 
-class QwenChat:
+class QwenChat(ChatTokenizer):
     """Builds prompts from a HF folder's `tokenizer.json`."""
 
+    template = 'qwen2vl'
+
     def __init__(self, folder: Path) -> None:
-        path = folder / 'tokenizer.json'
-        try:
-            self.tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust binding raises a bare Exception
-            raise UsageError(f'Cannot load the tokenizer {path}: {error}') from error
+        super().__init__(folder)
         self.image_id = self._special('<|image_pad|>')
-        self.end_id = self._special(TURN_END)
-        for token in (TURN_BEGIN, '<|vision_start|>', '<|vision_end|>'):
+        for token in ('<|vision_start|>', '<|vision_end|>'):
             self._special(token)
 
     def prompt(self, question: str, is_first: bool = True) -> list[int]:
@@ -116,16 +111,3 @@ class QwenChat:
     def answer(self, text: str) -> list[int]:
         """Ids of an answer, which are trained on."""
         return self._ids(f'{text}{TURN_END}\n')
-
-    def decode(self, ids: list[int]) -> str:
-        """Text of generated ids, without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
-
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
-
-    def _special(self, token: str) -> int:
-        token_id = self.tokenizer.token_to_id(token)
-        if token_id is None:
-            raise UsageError(f'The tokenizer has no token {token}; the qwen2vl template cannot be built from it.')
-        return token_id

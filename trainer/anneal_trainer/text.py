@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
-from .errors import TrainerError, UsageError
+from .chat_tokenizer import IMAGE_TAG, TURN_BEGIN, TURN_END, ChatTokenizer
+from .errors import TrainerError
 
 IGNORE = -100  # label of a token that is not trained on
-IMAGE_TAG = '<image>'
 IMAGE_BEGIN, IMAGE_CONTEXT, IMAGE_END = '<img>', '<IMG_CONTEXT>', '</img>'
-TURN_BEGIN, TURN_END = '<|im_start|>', '<|im_end|>'
 
 
 @dataclass(frozen=True)
@@ -24,19 +21,15 @@ class EncodedSample:
     labels: tuple[int, ...]
 
 
-class ChatEncoder:
+class ChatEncoder(ChatTokenizer):
     """Builds prompts from a HF folder's `tokenizer.json`; `tokens_per_image` context tokens stand for each image."""
 
+    template = 'internvl2_5'
+
     def __init__(self, folder: str | Path, tokens_per_image: int) -> None:
-        path = Path(folder) / 'tokenizer.json'
-        try:
-            self.tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust binding raises a bare Exception
-            raise UsageError(f'Cannot load the tokenizer {path}: {error}') from error
+        super().__init__(folder)
         self.image_text = IMAGE_BEGIN + IMAGE_CONTEXT * tokens_per_image + IMAGE_END
         self.image_token_id = self._special(IMAGE_CONTEXT)
-        self.end_id = self._special(TURN_END)
-        self._special(TURN_BEGIN)
 
     def encode_prompt(self, question: str, images: int = 1, system: str | None = None) -> list[int]:
         """Ids up to and including `<|im_start|>assistant\\n`: what generation starts from."""
@@ -67,10 +60,6 @@ class ChatEncoder:
             labels += [IGNORE] * len(prompt) + answer
         return EncodedSample(tuple(ids), tuple(labels))
 
-    def decode(self, ids: list[int]) -> str:
-        """Text of generated ids, without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
-
     def _question(self, question: str, images: int) -> str:
         tags = question.count(IMAGE_TAG)
         if tags == 0 and images == 1:  # MindSpeed MM puts a missing tag in front too
@@ -78,15 +67,6 @@ class ChatEncoder:
         if tags != images:
             raise TrainerError(f'the question has {tags} {IMAGE_TAG} tags for {images} images.')
         return f'{TURN_BEGIN}user\n{question.replace(IMAGE_TAG, self.image_text)}{TURN_END}\n{TURN_BEGIN}assistant\n'
-
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
-
-    def _special(self, token: str) -> int:
-        token_id = self.tokenizer.token_to_id(token)
-        if token_id is None:
-            raise UsageError(f'The tokenizer has no token {token}; the internvl2_5 template cannot be built from it.')
-        return token_id
 
 
 def image_count(row: dict[str, Any]) -> int:

@@ -1,6 +1,7 @@
 /**
- * Deletes the files of commits that the run's log has dropped for their age, and the evidence of generations that ended long ago. It follows the log, so nothing goes before its
- * drop; and it deletes by a look at what is there, so that what was left, or came back from a writer that was frozen, goes too.
+ * Deletes the files of commits that the run's log has dropped for their age, and the evidence of generations that ended long ago. It follows
+ * the log, so nothing goes before its drop; and it deletes by a look at what is there, so that what was left, or came back from a writer that
+ * was frozen, goes too.
  */
 import type { ControlActivities } from '../../contract/activities.js';
 import {

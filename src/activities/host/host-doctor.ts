@@ -1,6 +1,6 @@
 /**
- * An agent's look at its own host, for gangs that are about to be launched there and for the pool. Whoever asks while one is under way shares
- * it.
+ * An agent's look at its own host, for gangs that are about to be launched there, for the pool, and for the evidence of what broke there. Whoever
+ * asks while one is under way shares it.
  */
 import type { HostHealth } from '../../plan/hosts.js';
 import { CHIP_KIND, type HostCheck, type HostFinding } from '../../plan/preflight.js';

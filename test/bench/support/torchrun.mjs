@@ -30,8 +30,8 @@ export class TorchrunNodes {
     const port = String(await findFreePort());
     const endpoint = ['--rdzv_backend', 'c10d', '--rdzv_endpoint', `127.0.0.1:${port}`, '--rdzv_id', 'bench'];
     // Whose torchrun is killed must not be the one that keeps the rendezvous: that is the end of all.
-    const conf0 = (/** @type {number} */ node) => [`is_host=${String(node === 0)}`, ...(conf ? [conf] : [])].join();
-    const rendezvous = (/** @type {number} */ node) => ['--nnodes', '1:2', ...endpoint, '--rdzv_conf', conf0(node)];
+    const confOf = (/** @type {number} */ node) => [`is_host=${String(node === 0)}`, ...(conf ? [conf] : [])].join();
+    const rendezvous = (/** @type {number} */ node) => ['--nnodes', '1:2', ...endpoint, '--rdzv_conf', confOf(node)];
     const save = join(folder, 'save');
     mkdirSync(folder, { recursive: true });
     // As people run it: what is loaded is what was saved, so that a restart goes on from there.
