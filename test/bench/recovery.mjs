@@ -37,8 +37,9 @@ const { values: flags } = parseArgs({
   },
 });
 
-/** A kill comes so many iterations after a save, which a restart then trains again. */
+/** A kill comes so many iterations after a save, which a restart then trains again: on both sides as many, for they are part of what is measured. */
 const PAST_SAVE = 20;
+const AT_MOST_PAST = 3;
 /** Nobody waits for the end of it. */
 const ITERATIONS = 1_000_000;
 const HOSTS = ['host-a', 'host-b', 'host-c'];
@@ -109,10 +110,9 @@ async function victimOf(run, anneal) {
     const listed = (await anneal.hosts.list()).find(({ facts }) => facts.name === node?.host);
     if (node === undefined || listed?.trainerPid === undefined) return undefined;
     const rows = rowsOf([join(node.dir, 'metrics.jsonl'), join(node.dir, '..', '0', 'metrics.jsonl')]);
-    const isPast =
-      gang.committedIteration > (rows[0]?.iteration ?? Infinity) &&
-      (rows.at(-1)?.iteration ?? 0) % Number(flags['save-every']) >= PAST_SAVE;
-    if (!isPast) return undefined;
+    const past = (rows.at(-1)?.iteration ?? 0) - gang.committedIteration;
+    const isOwn = gang.committedIteration > (rows[0]?.iteration ?? Infinity);
+    if (!isOwn || past < PAST_SAVE || past > PAST_SAVE + AT_MOST_PAST) return undefined;
     const { pid } = JSON.parse(readFileSync(join(node.dir, 'state.json'), 'utf8'));
     return {
       host: node.host,
