@@ -1,7 +1,7 @@
 /** Turns what went wrong below Temporal into a failure of the contract's table. Cancellation passes through untouched. */
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { FAILURES, type FailureType } from '../plan/failures.js';
-import { isStoreError, type StoreErrorCode } from '../storage/errors.js';
+import { isErrno, isStoreError, type StoreErrorCode } from '../storage/errors.js';
 
 /** A failure of the table; whether the server may retry it stands there and nowhere else. */
 export function failure(type: FailureType, message: string, details?: unknown, cause?: unknown): ApplicationFailure {
@@ -35,18 +35,21 @@ export async function orHostFailure<Result>(host: string, body: () => Promise<Re
     } catch (error) {
       if (!(error instanceof Error) || error instanceof ApplicationFailure || isStoreError(error)) throw error;
       if (error instanceof CancelledFailure) throw error;
-      throw failure('CommandFailed', `Host ${host}: ${error.message}`, undefined, error);
+      throw failure(isFull(error) ? 'HostFull' : 'CommandFailed', `Host ${host}: ${error.message}`, undefined, error);
     }
   });
 }
 
-/** Runs the body of an activity; a store's error becomes the table's failure, all else is as it was thrown. */
+const isFull = (error: unknown): error is Error => isErrno(error, 'ENOSPC', 'EDQUOT');
+
+/** Runs the body of an activity; a store's error and a full disk become the table's failures, all else is as it was thrown. */
 export async function orFail<Result>(body: () => Promise<Result>): Promise<Result> {
   try {
     return await body();
   } catch (error) {
     if (error instanceof ApplicationFailure || error instanceof CancelledFailure) throw error;
     if (isStoreError(error)) throw failure(STORE_FAILURES[error.code], error.message, undefined, error);
+    if (isFull(error)) throw failure('HostFull', `A disk is full: ${error.message}`, undefined, error);
     throw unexpected(error);
   }
 }

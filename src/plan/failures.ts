@@ -288,7 +288,7 @@ export const FAILURES = {
     gang: 'again',
     symptom: 'A disk or the shared memory of a host has no room left.',
     engine:
-      'Opened the next generation from the last commit. A host that is still full is found by the look before the launch (`HostUnfit`).',
+      'Opened the next generation from the last commit. A host that is still full is found by the look before the launch (`HostUnfit`). A stage is tried on another host, as for `CommandFailed`.',
     remedy: 'Make room on that host: `anneal doctor` there names the folder.',
   },
   LinkFailed: {

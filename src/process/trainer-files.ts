@@ -3,7 +3,7 @@
  * `supervisor.py` lists them. Whoever creates `state.json` first decides whether the trainer ever starts.
  */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { TrainerId } from './marker.js';
@@ -29,6 +29,9 @@ const exitReport = z.object({
   at: z.string(),
   detail: z.string(),
 });
+
+/** The end of the name of a file that is not whole yet; one that was killed over it stays. */
+export const TEMPORARY = '.tmp';
 
 export type SupervisorState = Readonly<z.infer<typeof supervisorState>>;
 export type ExitReport = Readonly<z.infer<typeof exitReport>>;
@@ -89,18 +92,24 @@ export async function exists(path: string): Promise<boolean> {
 
 /** Replaces a file whole. `durable`: it survives a power cut. */
 export async function replaceFile(path: string, text: string, { durable = false, mode = 0o644 } = {}): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  await writeFile(temporary, text, { mode, flush: durable });
-  await rename(temporary, path);
+  const temporary = `${path}.${randomUUID()}${TEMPORARY}`;
+  try {
+    await writeFile(temporary, text, { mode, flush: durable });
+    await rename(temporary, path);
+  } catch (error) {
+    // A full disk leaves it empty, and where this is done every two seconds, thousands of them.
+    await rm(temporary, { force: true });
+    throw error;
+  }
   if (durable) await syncFolder(dirname(path));
 }
 
 /** Creates a file with all its content, durably, or gives false when it is there already. */
 export async function createFile(path: string, text: string): Promise<boolean> {
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  await writeFile(temporary, text, { flush: true });
+  const temporary = `${path}.${randomUUID()}${TEMPORARY}`;
   try {
+    await writeFile(temporary, text, { flush: true });
     await link(temporary, path);
     await syncFolder(dirname(path));
     return true;
@@ -108,7 +117,7 @@ export async function createFile(path: string, text: string): Promise<boolean> {
     if (isCode(error, 'EEXIST')) return false;
     throw error;
   } finally {
-    await unlink(temporary);
+    await rm(temporary, { force: true });
   }
 }
 

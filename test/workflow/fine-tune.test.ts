@@ -73,10 +73,10 @@ describe('a run', () => {
     expect(acts).not.toContain('promote');
   });
 
-  test('tries a stage on another host when a command keeps failing on the first', async () => {
+  test.each(['CommandFailed', 'HostFull'] as const)('tries a stage on another host after %s', async (type) => {
     const { acts } = await runOf({
       stage: (item, host) =>
-        item === 'convert' && host === 'host-a' ? Promise.reject(trainer('CommandFailed')) : Promise.resolve(),
+        item === 'convert' && host === 'host-a' ? Promise.reject(trainer(type)) : Promise.resolve(),
     });
     expect(acts.filter((act) => act.startsWith('convert'))).toEqual(['convert host-a', 'convert host-b']);
   });

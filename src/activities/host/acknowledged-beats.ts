@@ -45,13 +45,15 @@ export function beat({ client, progress, renew }: Beats): { interrupted: Promise
   async function once(): Promise<void> {
     const details = progress();
     const sent = monotonicSeconds();
+    let isOurs = true;
     try {
       await within(ANSWER_MS, client.activity.heartbeat(taskToken, details));
-      await renew(sent);
     } catch (error) {
-      if (error instanceof ActivityPausedError) await renew(sent);
-      else await judge(error);
+      isOurs = error instanceof ActivityPausedError;
+      if (!isOurs) await judge(error);
     }
+    // A disk that is full may not be so at the next beat.
+    if (isOurs) await renew(sent).catch(() => undefined);
     context.heartbeat(details);
   }
 

@@ -1,5 +1,5 @@
 /** What an agent leaves on disk for the next one: the token of each attempt that has not ended, and of no other. */
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { ActivityNotFoundError, type Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
@@ -74,4 +74,19 @@ test('a host on which nothing was ever begun has nothing to end', async () => {
   const { client, failed } = server();
   await endOpenAttempts(`${await scratchFolder()}/attempts`, client);
   expect(failed).toEqual([]);
+});
+
+test('a disk that does not take the token keeps no attempt from its work', async () => {
+  const file = `${await scratchFolder()}/full`;
+  await writeFile(file, '');
+  expect(await attempt(`${file}/attempts`, 'b25l', () => Promise.resolve('made'))).toBe('made');
+});
+
+test('of a token that was being written when the agent was killed the server is not asked: it would refuse it at every start', async () => {
+  const folder = await scratchFolder();
+  await mkdir(folder, { recursive: true });
+  await writeFile(`${folder}/6f.tmp`, '');
+  const asked = { activity: { fail: () => Promise.reject(new Error('3 INVALID_ARGUMENT: Task token not set')) } };
+  await endOpenAttempts(folder, asked as unknown as Client);
+  expect(await readdir(folder)).toEqual([]);
 });
