@@ -37,13 +37,19 @@ export interface Preflight {
 /** Among `versions`. A host of another kind is no worse than the others: it belongs to another cluster, and is not set apart. */
 export const CHIP_KIND = 'The kind of chip';
 
+/** Among `versions`. Each port agrees on it with its own switch, and where those two differ the link is down: hosts that differ are told of. */
+export const ERROR_CORRECTION = 'The error correction of the ports';
+
 /** 910B1 to 910B4. */
 const A2 = '910B';
 
 const WARNINGS_KEPT = 10;
 const NAMES_KEPT = 4;
-/** Staging in waits for a store that is away; one that others reach is another matter. */
-const WAITED_FOR = 'store';
+/**
+ * Between a host and something else, which may as well be at fault when all hosts say it: staging in waits for a store that nobody reaches,
+ * and a clock from which all hosts differ is the server's.
+ */
+const BETWEEN: readonly string[] = ['store', 'clock'];
 
 export function judgePreflight(looks: readonly NodeLook[]): Preflight {
   const nodes = looks.length > 1 ? looks.map(asOneOfSeveral) : looks;
@@ -51,8 +57,9 @@ export function judgePreflight(looks: readonly NodeLook[]): Preflight {
   const isOfAll = ({ check }: HostFinding): boolean =>
     known.every(({ findings }) => findings.some((one) => one.severity === 'refuse' && one.check === check));
   const isUnfitBy = (finding: HostFinding): boolean =>
-    finding.severity === 'refuse' && !(finding.check === WAITED_FOR && isOfAll(finding));
-  const unlike = differences(known);
+    finding.severity === 'refuse' && !(BETWEEN.includes(finding.check) && isOfAll(finding));
+  const all = differences(known);
+  const unlike = all.filter(({ name }) => name !== ERROR_CORRECTION);
   const unfit = nodes.flatMap(({ host, look }, nodeRank): NodeFailure[] => {
     const against = 'unknown' in look ? [] : look.findings.filter(isUnfitBy);
     const own = [
@@ -71,6 +78,9 @@ export function judgePreflight(looks: readonly NodeLook[]): Preflight {
     ...known.flatMap(({ host, findings }) =>
       findings.filter((one) => !isUnfitBy(one)).map(({ sentence }) => ({ host, sentence })),
     ),
+    ...all
+      .filter((one) => !unlike.includes(one))
+      .flatMap(({ odd, undecided, sentence }) => [...odd, ...undecided].map((host) => ({ host, sentence }))),
   ];
   return { unfit, warnings: together(warnings).slice(0, WARNINGS_KEPT) };
 }
@@ -92,6 +102,7 @@ function together(said: readonly { readonly host: string; readonly sentence: str
 }
 
 interface Difference {
+  readonly name: string;
   readonly sentence: string;
   readonly remedy: string;
   /** The hosts that differ from what more than half of them have. */
@@ -115,6 +126,7 @@ function differences(nodes: readonly (HostCheck & { readonly host: string })[]):
     const most = name === CHIP_KIND ? undefined : [...hosts.values()].find((on) => on.length * 2 > all.length);
     return [
       {
+        name,
         sentence: `${name} must be the same on all hosts of a gang, but is ${[...hosts].map(([version, on]) => `${version} on ${list(on)}`).join(', ')}.`,
         remedy:
           name === CHIP_KIND

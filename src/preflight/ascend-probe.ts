@@ -3,7 +3,7 @@ import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as port from './hccn-tool.js';
 import type { AscendReadings, AscendVersions, ChipReadings, TrainerFiles } from './host-readings.js';
-import { readChipMap, readDoubleBitErrors, readHealthDetail, readProcessMemory } from './npu-smi-fields.js';
+import { readChipMap, readHbmErrors, readHealthDetail, readProcessMemory } from './npu-smi-fields.js';
 import { readNpuTable, type NpuChip, type NpuProcess, type NpuTable } from './npu-smi-table.js';
 import { type AscendPlaces, type ProbeLimits, VendorTools } from './vendor-tools.js';
 import { quote, type Reading, reading, Unreadable } from './reading.js';
@@ -48,7 +48,7 @@ async function chipReadings(chip: NpuChip, tools: VendorTools): Promise<ChipRead
   return {
     chip,
     ...(chip.health === 'OK' ? {} : { detail: await tools.npuSmi(['info', '-t', 'health', ...of], readHealthDetail) }),
-    doubleBitErrors: await tools.npuSmi(['info', '-t', 'ecc', ...of], readDoubleBitErrors),
+    errors: await tools.npuSmi(['info', '-t', 'ecc', ...of], readHbmErrors),
     link,
     ...('value' in link && link.value === 'DOWN' ? { light: await ask('-optical', port.readLight) } : {}),
     netHealth: await ask('-net_health', port.readNetHealth),

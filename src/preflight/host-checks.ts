@@ -105,18 +105,41 @@ function hcclFindings({ ephemeral, reserved, listening }: HostReadings['ports'])
   return findings;
 }
 
-/** Logs of several hosts are put in order by their clocks, and S3 refuses a clock that is minutes off. */
+/** Logs of several hosts are put in order by their clocks. */
 const MAX_ERROR_MS = 1_000;
+/**
+ * A third of what S3 allows a signature to be off (15 minutes, RequestTimeTooSkewed). And of two hosts' failures the earlier one is the root: the
+ * ranks of a dead host's peers speak within minutes, so beyond these the wrong host would be blamed.
+ */
+const MAX_AHEAD_MS = 5 * 60_000;
 
-const clockCheck: Check = ({ clock }) => {
+const clockCheck: Check = ({ clock, clockAheadMs }) => {
   const remedy = 'Run chronyd or systemd-timesyncd on the host, against the same source as the other hosts.';
   const check = 'clock';
-  if ('unread' in clock)
-    return { check, state: 'unknown', findings: [unreadFinding('warn', 'The clock', clock.unread, remedy)] };
-  const { isSynchronised, maxErrorMs } = clock.value;
-  const error = `${maxErrorMs.toFixed(0)} ms`;
-  const state = isSynchronised ? `synchronised, at most ${error} off` : 'not synchronised';
-  if (isSynchronised && maxErrorMs <= MAX_ERROR_MS) return { check, state, findings: [] };
+  const known = 'value' in clock ? clock.value : undefined;
+  const isSynchronised = known?.isSynchronised === true;
+  const error = `${(known?.maxErrorMs ?? 0).toFixed(0)} ms`;
+  const state =
+    known === undefined ? 'unknown' : isSynchronised ? `synchronised, at most ${error} off` : 'not synchronised';
+  if (clockAheadMs !== undefined && Math.abs(clockAheadMs) > MAX_AHEAD_MS) {
+    const minutes = String(Math.floor(Math.abs(clockAheadMs) / 60_000));
+    // A clock that is kept right differs from one that is not: nothing says that it is this one.
+    return {
+      ...{ check, state },
+      findings: [
+        finding(isSynchronised ? 'warn' : 'refuse', {
+          sentence: `The clock is at least ${minutes} minutes ${clockAheadMs > 0 ? 'ahead of' : 'behind'} that of Temporal's server${isSynchronised ? '' : ', and nobody is known to keep it right'}.`,
+          value: `${minutes} minutes`,
+          rule: `${isSynchronised ? 'should' : 'must'} be at most ${String(MAX_AHEAD_MS / 60_000)} minutes off`,
+          remedy: isSynchronised
+            ? 'See to the clock of the server, or to the source by which this one is kept.'
+            : remedy,
+        }),
+      ],
+    };
+  }
+  if ('unread' in clock) return { check, state, findings: [unreadFinding('warn', 'The clock', clock.unread, remedy)] };
+  if (isSynchronised && clock.value.maxErrorMs <= MAX_ERROR_MS) return { check, state, findings: [] };
   const sentence = isSynchronised
     ? `The clock may be ${error} off.`
     : 'Nobody keeps the clock right: the kernel says that it is not synchronised.';

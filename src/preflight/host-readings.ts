@@ -1,7 +1,7 @@
 /** What the probe of a host brings home and the checks judge: plain data, so that a check needs no host. */
 import type { PortRange } from '../process/free-port.js';
 import type { Link, NetHealth } from './hccn-tool.js';
-import type { HealthDetail, MappedChip } from './npu-smi-fields.js';
+import type { HbmErrors, HealthDetail, MappedChip } from './npu-smi-fields.js';
 import type { NpuChip, NpuProcess, NpuTable } from './npu-smi-table.js';
 import type { Reading } from './reading.js';
 
@@ -21,6 +21,8 @@ export interface HostReadings {
   readonly shm: Reading<Space>;
   readonly ports: PortReadings;
   readonly clock: Reading<ClockReadings>;
+  /** By how much at least the clock is ahead of that of Temporal's server (negative: behind); left out where nobody asks from there. */
+  readonly clockAheadMs?: number | undefined;
   /** Left out without settings that name one. */
   readonly store?: Reading<string>;
 }
@@ -39,7 +41,9 @@ export interface ChipReadings {
   readonly chip: NpuChip;
   /** Asked only of a chip that is not OK. */
   readonly detail?: Reading<HealthDetail>;
-  readonly doubleBitErrors: Reading<number>;
+  readonly errors: Reading<HbmErrors>;
+  /** How many more could not be corrected than a day ago; left out while nobody has looked before. */
+  readonly errorsOfDay?: number;
   readonly link: Reading<Link>;
   /** Asked only of a link that is down. */
   readonly light?: Reading<boolean>;

@@ -1,5 +1,14 @@
 /** What speaks against the chips of a host: driver, health, memory, who is on them. Pure: readings in, findings out. */
-import { type CheckResult, chipFindings, chipNames, finding, judgeChips, tally, unreadFinding } from './finding.js';
+import {
+  type CheckResult,
+  chipFindings,
+  chipNames,
+  finding,
+  judgeChips,
+  shown,
+  tally,
+  unreadFinding,
+} from './finding.js';
 import type { AscendReadings, ChipReadings, IdleBaseline } from './host-readings.js';
 import type { Health } from './npu-smi-table.js';
 
@@ -92,22 +101,37 @@ const healthCheck: NpuCheck = ({ chips }) => ({
   }),
 });
 
+/** Error 80E01801 twice within a day sets a chip apart until a person clears it (Ascend/mind-cluster, faultCustomization.json). */
+const ERRORS_OF_DAY = 2;
+/** As error 80E18402 has it, at which the vendor has the NPU replaced at once (Ascend/mind-cluster, ascend_fd_tk; SeparateNPU in faultCode.json). */
+const ISOLATED_PAGES = 64;
+
 const eccCheck: NpuCheck = ({ chips }) => ({
   check: 'ecc',
-  state: `${tally(chips.map(({ doubleBitErrors }) => ('value' in doubleBitErrors ? String(doubleBitErrors.value) : 'unknown')))} double bit errors`,
+  state: `${tally(chips.map(({ errors }) => shown(errors, ({ doubleBit }) => String(doubleBit))))} double bit errors`,
   findings: judgeChips(
     chips,
     { name: 'The errors of HBM', unread: 'warn', remedy: 'Ask by hand: npu-smi info -t ecc -i NPU -c CHIP.' },
-    ({ doubleBitErrors }) => doubleBitErrors,
-    (count) =>
-      count === 0
-        ? undefined
-        : {
-            severity: 'warn',
-            sentence: (ids) => `The HBM of ${ids} had ${String(count)} errors that could not be corrected.`,
-            ...{ value: String(count), rule: 'should be 0' },
-            remedy: 'Two of them within a day on one chip: have the board replaced.',
-          },
+    ({ errors }) => errors,
+    ({ doubleBit, isolatedPages }, { errorsOfDay = 0 }) => {
+      if (isolatedPages !== null && isolatedPages >= ISOLATED_PAGES)
+        return {
+          severity: 'refuse',
+          sentence: (ids) => `The HBM of ${ids} has ${String(isolatedPages)} pages that are out of use for errors.`,
+          ...{ value: String(isolatedPages), rule: `must be less than ${String(ISOLATED_PAGES)}` },
+          remedy: 'Have the board replaced: there is no room to isolate more (error 80E18402).',
+        };
+      if (doubleBit === 0) return undefined;
+      const isOften = errorsOfDay >= ERRORS_OF_DAY;
+      return {
+        severity: isOften ? 'refuse' : 'warn',
+        sentence: (ids) =>
+          `The HBM of ${ids} had ${String(doubleBit)} errors that could not be corrected${isOften ? `, ${String(errorsOfDay)} of them within the last day` : ''}.`,
+        value: String(doubleBit),
+        rule: `must be less than ${String(ERRORS_OF_DAY)} within a day, and should be 0`,
+        remedy: 'Two of them within a day on one chip: have the board replaced.',
+      };
+    },
   ),
 });
 

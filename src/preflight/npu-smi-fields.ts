@@ -75,13 +75,27 @@ export function readProcessMemory(npu: number, text: string): Reading<readonly N
   );
 }
 
-/** `npu-smi info -t ecc -i NPU -c CHIP`: errors that HBM could not correct, since the driver was loaded. */
-export function readDoubleBitErrors(text: string): Reading<number> {
+/** Of HBM: what it could not correct. */
+export interface HbmErrors {
+  /** Since the driver was loaded. */
+  readonly doubleBit: number;
+  /** Taken out of use for it, for good; null where the release does not print it. */
+  readonly isolatedPages: number | null;
+}
+
+/** `npu-smi info -t ecc -i NPU -c CHIP` */
+export function readHbmErrors(text: string): Reading<HbmErrors> {
   return reading('npu-smi info -t ecc', () => {
-    const count = /^\s*HBM Double Bit Error Count\s*:\s*(\S*)\s*$/m.exec(text)?.[1];
+    const field = (name: string): string | undefined =>
+      new RegExp(`^\\s*${name}\\s*:\\s*(\\S*)\\s*$`, 'm').exec(text)?.[1];
+    const count = field('HBM Double Bit Error Count');
     if (count === undefined)
       throw new Unreadable(`no line "HBM Double Bit Error Count : …"; it said ${quote(text.trim())}`);
-    return wholeNumber(count, 'the HBM Double Bit Error Count');
+    const pages = field('HBM Double Bit Isolated Pages Count');
+    return {
+      doubleBit: wholeNumber(count, 'the HBM Double Bit Error Count'),
+      isolatedPages: pages === undefined ? null : wholeNumber(pages, 'the HBM Double Bit Isolated Pages Count'),
+    };
   });
 }
 

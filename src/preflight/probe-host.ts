@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import type { StoreSettings } from '../storage/store-settings.js';
 import { missingIn, probeAscend } from './ascend-probe.js';
 import { readBaseline } from './baseline.js';
+import { errorsOfDay, readErrorHistory } from './error-history.js';
 import { ASCEND_PACKAGES, PACKAGES, PROGRAMS } from './host-checks.js';
 import { lookWithPython, portReadings, reachStore, spaceAt } from './host-probe.js';
-import type { AscendReadings, HostReadings } from './host-readings.js';
+import type { AscendReadings, ChipReadings, HostReadings } from './host-readings.js';
+import { valueOf } from './reading.js';
 import type { AscendPlaces, ProbeLimits } from './vendor-tools.js';
 
 export interface HostPlaces {
@@ -27,7 +29,7 @@ export async function probeHost(places: HostPlaces, limits?: ProbeLimits): Promi
   const { runtime, npus, workRoot, leastDiskBytes, runtimeBin, store } = places;
   const packages = runtime === 'ascend' ? ASCEND_PACKAGES : PACKAGES;
   const [ascend, look, disk, shm, ports, reached] = await Promise.all([
-    places.ascend === undefined ? undefined : withBaseline(places.ascend, workRoot, limits),
+    places.ascend === undefined ? undefined : withMemories(places.ascend, workRoot, limits),
     lookWithPython(runtimeBin === undefined ? ANY_PYTHON : join(runtimeBin, 'python'), packages),
     spaceAt(workRoot),
     spaceAt('/dev/shm'),
@@ -45,12 +47,19 @@ export async function probeHost(places: HostPlaces, limits?: ProbeLimits): Promi
   };
 }
 
-async function withBaseline(
+/** With what earlier looks have left in the work root. */
+async function withMemories(
   places: AscendPlaces,
   workRoot: string,
   limits: ProbeLimits | undefined,
 ): Promise<AscendReadings> {
   const readings = await probeAscend(places, limits);
   const baseline = await readBaseline(workRoot);
-  return { ...readings, ...(baseline === undefined ? {} : { baseline }) };
+  const history = await readErrorHistory(workRoot);
+  const chips = readings.chips.map((one): ChipReadings => {
+    const count = valueOf(one.errors)?.doubleBit;
+    const ofDay = count === undefined ? undefined : errorsOfDay(history, one.chip.busId, count, Date.now());
+    return ofDay === undefined ? one : { ...one, errorsOfDay: ofDay };
+  });
+  return { ...readings, chips, ...(baseline === undefined ? {} : { baseline }) };
 }

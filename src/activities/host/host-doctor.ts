@@ -3,14 +3,16 @@
  * asks while one is under way shares it.
  */
 import type { HostHealth } from '../../plan/hosts.js';
-import { CHIP_KIND, type HostCheck, type HostFinding } from '../../plan/preflight.js';
-import type { AscendReadings, HostReadings } from '../../preflight/host-readings.js';
+import type { HostCheck, HostFinding } from '../../plan/preflight.js';
+import { noteErrors } from '../../preflight/error-history.js';
+import type { HostReadings } from '../../preflight/host-readings.js';
 import { judge, verdictOf, type Judgement } from '../../preflight/judge.js';
 import { type HostPlaces, probeHost } from '../../preflight/probe-host.js';
-import { valueOf } from '../../preflight/reading.js';
 import { readLockHolder } from '../../process/host-lock.js';
 import { findTrainer } from '../../process/supervisor.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
+import { hostCheck } from './host-check.js';
+import { ServerClock } from './server-clock.js';
 import { hostLockFile } from './work-folders.js';
 
 /** What a training needs on the disk is the plan's to know; a host is unfit whose disk is as good as full. */
@@ -21,16 +23,15 @@ const PASSING: readonly string[] = ['processes', 'hbm', 'store'];
 const LOOK_AGAIN_MS = 2_000;
 /** A look at sixteen NPUs is a hundred calls of the vendor's tools. */
 const LOOK_EVERY_MS = 15 * 60_000;
-/** More would swell histories and the pool, and help nobody. */
-const FINDINGS_KEPT = 8;
+/** More would swell the pool, and help nobody. */
 const SENTENCES_KEPT = 3;
-const SENTENCE_LENGTH = 240;
 
 export class HostDoctor {
   readonly #places: HostPlaces;
   #looking: Promise<HostCheck> | undefined;
   #probing: Promise<HostReadings> | undefined;
   #health: HostHealth | undefined;
+  readonly #serverClock = new ServerClock();
 
   constructor(places: HostPlaces) {
     this.#places = { ...places, leastDiskBytes: FULL_DISK_BYTES };
@@ -48,13 +49,17 @@ export class HostDoctor {
 
   /** Two at once would call the vendor's tools twice at once. */
   #probe(): Promise<HostReadings> {
-    this.#probing ??= probeHost(this.#places).finally(() => {
-      this.#probing = undefined;
-    });
+    this.#probing ??= probeHost(this.#places)
+      .then((readings) => ({ ...readings, clockAheadMs: this.#serverClock.aheadMs() }))
+      .finally(() => {
+        this.#probing = undefined;
+      });
     return this.#probing;
   }
 
-  look(): Promise<HostCheck> {
+  /** `scheduledAt` is when Temporal's server, by its own clock, has asked for it. */
+  look(scheduledAt?: number): Promise<HostCheck> {
+    if (scheduledAt !== undefined) this.#serverClock.heard(scheduledAt);
     this.#looking ??= this.#look().finally(() => {
       this.#looking = undefined;
     });
@@ -70,9 +75,11 @@ export class HostDoctor {
         await pause(LOOK_AGAIN_MS);
         continue;
       }
-      const findings = findingsOf(judgement);
-      this.#note(judgement.isFit, findings);
-      return { findings: findings.slice(0, FINDINGS_KEPT), versions: versionsOf(readings) };
+      const check = hostCheck(readings, judgement);
+      this.#note(judgement.isFit, check.findings);
+      // A look is none the worse for a disk that takes no note of it.
+      await noteErrors(this.#places.workRoot, readings.ascend?.chips ?? [], Date.now()).catch(() => undefined);
+      return check;
     }
   }
 
@@ -107,49 +114,4 @@ async function isTraining(workRoot: string): Promise<boolean> {
 function mayPass({ isFit, checks }: Judgement): boolean {
   const refusing = checks.filter((one) => verdictOf(one) === 'refuse');
   return !isFit && refusing.every(({ check }) => PASSING.includes(check));
-}
-
-/** What refuses the host first. */
-function findingsOf({ checks }: Judgement): readonly HostFinding[] {
-  const all = checks.flatMap(({ check, findings }) =>
-    findings.map(({ severity, sentence, rule, remedy }) => ({
-      ...{ check, severity, remedy: cut(remedy) },
-      sentence: cut(`${sentence} It ${rule}.`),
-    })),
-  );
-  return all.toSorted((a, b) => Number(b.severity === 'refuse') - Number(a.severity === 'refuse'));
-}
-
-function cut(text: string): string {
-  return text.length <= SENTENCE_LENGTH ? text : `${text.slice(0, SENTENCE_LENGTH - 1)}…`;
-}
-
-/** Of what must be the same on all hosts of a gang; what could not be read is a finding, or of no matter. */
-function versionsOf({ python, ascend }: HostReadings): Readonly<Record<string, string>> {
-  const packages = python === undefined ? undefined : valueOf(python)?.packages;
-  const found = {
-    torch: packages?.['torch'] ?? undefined,
-    ...(ascend === undefined ? {} : npuVersions(ascend, packages?.['torch-npu'] ?? undefined)),
-  };
-  return Object.fromEntries(Object.entries(found).filter((entry): entry is [string, string] => entry[1] !== undefined));
-}
-
-function npuVersions(
-  { chips, versions }: AscendReadings,
-  torchNpu: string | undefined,
-): Record<string, string | undefined> {
-  const ofAll = (show: (chip: AscendReadings['chips'][number]) => string | undefined): string | undefined => {
-    const shown = new Set(chips.map(show));
-    // Chips of one host that differ are a finding against that host.
-    return shown.size === 1 ? [...shown][0] : undefined;
-  };
-  return {
-    'torch-npu': torchNpu,
-    driver: valueOf(versions.driver),
-    firmware: valueOf(versions.firmware),
-    CANN: valueOf(versions.cann),
-    Megatron: versions.trainer === undefined ? undefined : valueOf(versions.trainer.megatron),
-    [CHIP_KIND]: ofAll(({ chip }) => chip.name),
-    'The TLS switch': ofAll(({ tls }) => ('value' in tls ? (tls.value ? 'on' : 'off') : undefined)),
-  };
 }

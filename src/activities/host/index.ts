@@ -1,4 +1,5 @@
 /** All activities of an agent, by queue, made from what they stand on. */
+import { Context } from '@temporalio/activity';
 import type { IoActivities, NpuActivities } from '../../contract/activities.js';
 import { orFail } from '../fail.js';
 import { reporting } from '../progress.js';
@@ -24,7 +25,10 @@ export function createHostActivities(
       ...createSources(deps),
       ...createStageIn(deps, fence, doctor),
       ...stages,
-      checkHost: () => orFail(() => reporting(deps.facts.name, () => doctor.look())),
+      checkHost: () => {
+        const { currentAttemptScheduledTimestampMs } = Context.current().info;
+        return orFail(() => reporting(deps.facts.name, () => doctor.look(currentAttemptScheduledTimestampMs)));
+      },
       probeTrainer: createProbeTrainer(deps),
       vacateHost,
     },

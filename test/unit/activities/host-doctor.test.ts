@@ -98,10 +98,48 @@ test('of an Ascend host the gang hears what must be alike: versions, the kind of
     firmware: '7.1.0.11.220',
     CANN: '8.3.RC1',
     'The kind of chip': '910B3',
+    'The error correction of the ports': 'rs FEC mode',
     'The TLS switch': 'off',
   });
   const on = sample.TLS_OFF.replace('[0]', '[1]');
   expect(await versions({ 'hccn_tool -i * -tls -g': on })).toMatchObject({ 'The TLS switch': 'on' });
   // Chips that differ are a finding of their host.
   expect(await versions({ 'hccn_tool -i 1 -tls -g': on })).not.toHaveProperty('The TLS switch');
+});
+
+test('a clock that nobody keeps right is held against the clock of the server that asks, with what a task may have waited', async () => {
+  const { doctor, store, runtimeBin } = await host();
+  await mkdir(store);
+  const clockOf = async (minutes: number) => {
+    const { findings } = await doctor.look(Date.now() - minutes * 60_000);
+    return findings.filter(({ check }) => check === 'clock').map(({ severity, sentence }) => [severity, sentence]);
+  };
+  // STA_UNSYNC
+  await writeFile(join(runtimeBin, 'python'), `#!/bin/sh\necho '${ANSWER.replace('"status":0', '"status":64')}'\n`);
+  expect(await clockOf(7)).toEqual([['refuse', expect.stringMatching(/^The clock is at least 6 minutes ahead of/)]]);
+  // Nobody asks from there: the clock has not been set since.
+  expect((await doctor.look()).findings).toMatchObject([{ check: 'clock', severity: 'refuse' }]);
+  expect(doctor.health?.isFit).toBe(false);
+  expect(await clockOf(-7)).toEqual([['refuse', expect.stringMatching(/^The clock is at least 6 minutes behind/)]]);
+  // Five minutes and a quarter of one, in which a task may wait.
+  expect(await clockOf(5.2)).toEqual([['warn', expect.stringMatching(/^Nobody keeps the clock right/)]]);
+  expect(await clockOf(0)).toEqual([['warn', expect.stringMatching(/^Nobody keeps the clock right/)]]);
+});
+
+test('errors of HBM are counted from look to look: two more within a day refuse the host', async () => {
+  const root = await scratchFolder();
+  const doctorWith = async (errors: number): Promise<HostDoctor> => {
+    const text = sample.ECC.replace(/(Double Bit Error Count +:) 0/, `$1 ${String(errors)}`);
+    const ascend = await ascendHost(root, { 'npu-smi info -t ecc -i 1 *': text });
+    return new HostDoctor({ runtime: 'ascend', npus: 2, workRoot: root, ascend });
+  };
+  const ecc = async (errors: number) =>
+    (await (await doctorWith(errors)).look()).findings
+      .filter(({ check }) => check === 'ecc')
+      .map(({ severity, sentence }) => [severity, sentence.replace(/ It must.*/, '')]);
+  expect(await ecc(0)).toEqual([]);
+  expect(await ecc(1)).toEqual([['warn', 'The HBM of chip 1 had 1 errors that could not be corrected.']]);
+  expect(await ecc(2)).toEqual([
+    ['refuse', 'The HBM of chip 1 had 2 errors that could not be corrected, 2 of them within the last day.'],
+  ]);
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   CHIP_KIND,
+  ERROR_CORRECTION,
   judgePreflight,
   type HostCheck,
   type HostFinding,
@@ -56,6 +57,9 @@ test.each<[what: string, nodes: readonly NodeLook[], unfit: readonly string[]]>(
   ['nobody was looked at', gang(unknown, unknown), []],
   ['a store that all miss is waited for', gang(look([found('store')]), look([found('store')])), []],
   ['a store that the only host misses is waited for', gang(look([found('store')])), []],
+  ["a clock that differs on all hosts is the server's", gang(look([found('clock')]), look([found('clock')])), []],
+  ["a clock that differs on the only host may be the server's", gang(look([found('clock')])), []],
+  ['a clock that differs on one host is its own', gang(look(), look([found('clock')])), ['b1 HostUnfit']],
   ['a store that another reaches is the way of the host', gang(look([found('store')]), look()), ['a0 HostUnfit']],
 ])('%s', (_, nodes, expected) => {
   expect(unfit(nodes)).toEqual(expected);
@@ -124,6 +128,16 @@ describe('what must be the same on all hosts of a gang', () => {
     ['is a warning of other chips, which may have another way', withoutAddress('Ascend910'), []],
   ])('a chip without an address %s', (_, nodes, expected) => {
     expect(unfit(nodes)).toEqual(expected);
+  });
+
+  test('is told of and refuses nobody where each host agrees on it with its own switch', () => {
+    const modes = ['rs', 'rs', 'base'].map((mode) => look([], { [ERROR_CORRECTION]: mode }));
+    expect(judgePreflight(gang(...modes))).toEqual({
+      unfit: [],
+      warnings: [
+        'c: The error correction of the ports must be the same on all hosts of a gang, but is rs on a, b, base on c.',
+      ],
+    });
   });
 
   test('comes behind what a host has found of itself', () => {

@@ -20,7 +20,7 @@ test('a host that is well: every reading has its value, and no two calls overlap
   ]);
   const { chip: _, ...ports } = found.chips[1] ?? { chip: undefined };
   expect(ports).toEqual({
-    doubleBitErrors: { value: 0 },
+    errors: { value: { doubleBit: 0, isolatedPages: 0 } },
     link: { value: 'UP' },
     netHealth: { value: 'Success' },
     address: { value: '10.86.1.80' },

@@ -126,8 +126,14 @@ describe('fields', () => {
   });
 
   test('errors of HBM', () => {
-    expect(value(fields.readDoubleBitErrors(sample.ECC))).toBe(0);
-    expect(value(fields.readDoubleBitErrors(sample.ECC.replace(/0\s*$/, '3\n')))).toBe(3);
+    expect(value(fields.readHbmErrors(sample.ECC))).toEqual({ doubleBit: 0, isolatedPages: 0 });
+    const bad = sample.ECC.replace(/(Double Bit Error Count +:) 0/, '$1 3').replace(
+      /(Double Bit Isolated .*:) 0/,
+      '$1 64',
+    );
+    expect(value(fields.readHbmErrors(bad))).toEqual({ doubleBit: 3, isolatedPages: 64 });
+    const older = 'HBM Double Bit Error Count : 3\n';
+    expect(value(fields.readHbmErrors(older))).toEqual({ doubleBit: 3, isolatedPages: null });
   });
 
   test('the chips that the driver knows, without the controllers; an NPU that is unusable stays -1', () => {
@@ -158,8 +164,13 @@ describe('fields', () => {
       fields.readHealthDetail(sample.HEALTH_OF_CHIP.replace('NA', '12')),
       /Error Code "12"/,
     ],
-    ['no errors of HBM', fields.readDoubleBitErrors('DDR Double Bit Error Count : 0'), /no line "HBM Double/],
-    ['errors that are not counted', fields.readDoubleBitErrors('HBM Double Bit Error Count : NA'), /no number/],
+    ['no errors of HBM', fields.readHbmErrors('DDR Double Bit Error Count : 0'), /no line "HBM Double/],
+    [
+      'pages that are not counted',
+      fields.readHbmErrors(sample.ECC.replace(/(Double Bit Isolated .*:) 0/, '$1 NA')),
+      /Isolated Pages Count is "NA", no number/,
+    ],
+    ['errors that are not counted', fields.readHbmErrors('HBM Double Bit Error Count : NA'), /no number/],
     ['another heading', fields.readChipMap('ID  Name\n0  910B3\n'), /the heading "ID {2}Name"/],
     ['another row', fields.readChipMap(`${sample.CHIP_MAP_A2}\t1    0\n`), /the row "1 {2}0"/],
   ])('%s is not read', (_, read, why) => {
