@@ -11,7 +11,8 @@ import {
 import type { Tracker } from './mindspeed/checkpoint.js';
 import { classifyExit } from './mindspeed/failure.js';
 import { givesUp } from './mindspeed/failure-rules.js';
-import type { ExitEvidence, ExitVerdict } from './mindspeed/failure.js';
+import type { ExitVerdict } from './mindspeed/failure-kinds.js';
+import type { ExitEvidence } from './mindspeed/failure.js';
 import type { RuntimeProfile } from './mindspeed/job.js';
 import { parseLine } from './mindspeed/log.js';
 import { plogErrors } from './mindspeed/plog.js';

@@ -110,6 +110,18 @@ export const FAILURES = {
     engine: 'Stopped the gang and did not start it again: the same would happen on any host.',
     remedy: 'Use a smaller `microBatchSize` or `sequenceLength`, or more stages or tensor parallel ranks.',
   },
+  OutOfHostMemory: {
+    retryable: false,
+    actor: 'workflow',
+    evidence: 'cause',
+    gang: 'again',
+    symptom:
+      "The kernel killed a rank, a worker of its data, the launcher or the supervisor for want of memory of the host, by its own log or by the count of the agent's control group.",
+    engine:
+      'Opened the next generation from the last commit, since what took the memory may be gone or grow slowly. It counts against no host. Three in a row without a commit in between end the run.',
+    remedy:
+      'Give the trainer more memory, or let it use less: fewer data workers, a smaller ACLNN_CACHE_LIMIT, less pinned memory; and look at what else runs on that host. The evidence of the incident has the lines of the kernel (`kernel.log`).',
+  },
   LossDiverged: {
     retryable: false,
     actor: 'user',
@@ -252,7 +264,8 @@ export const FAILURES = {
     symptom: 'The supervisor of a trainer was killed, and its trainer died with it.',
     engine:
       'Ended what was left of the trainer and opened the next generation. It counts against the host: twice in 24 hours sets it apart for a day.',
-    remedy: 'Find out who killed it (out of memory, an operator).',
+    remedy:
+      'Find out who killed it: an operator, or the kernel for want of memory where neither its log nor the count of the control group could be read.',
   },
   HostBroken: {
     retryable: false,

@@ -31,7 +31,7 @@ const BUSY_CODE = 75;
 const ASK_AGAIN_MS = 100;
 /** SIGKILL works at once, or the process hangs in the kernel and waiting is no use. */
 const KILL_LIMIT_MS = 2_000;
-/** The largest table of a host with 16 chips has some ten thousand characters. */
+/** The largest table of a host with 16 chips has some ten thousand characters; of a longer answer the end counts, as of a log. */
 const MAX_CHARACTERS = 1024 * 1024;
 
 /** Resolves within `waitMs` + `limitMs` and some seconds, whatever the tool does. */
@@ -87,7 +87,7 @@ async function askOnce({ argv, env, lockFile, limitMs }: ToolCall): Promise<Tool
 function collect(stream: Readable): () => string {
   let text = '';
   stream.setEncoding('utf8').on('data', (chunk: string) => {
-    if (text.length < MAX_CHARACTERS) text += chunk;
+    text = (text + chunk).slice(-MAX_CHARACTERS);
   });
   return () => text;
 }

@@ -9,6 +9,7 @@ import { readLockHolder } from './host-lock.js';
 import type { LockHolder } from './host-lock.js';
 import { describeMarker, inheritedEnvironment, markerEnvironment } from './marker.js';
 import type { TrainerMarker } from './marker.js';
+import { countOomKills } from './oom-kills.js';
 import { ownIdentity } from './proc.js';
 import { createFile, isCode, readExit, readJson, readState, replaceFile } from './trainer-files.js';
 import { poll } from './wait.js';
@@ -57,7 +58,8 @@ export async function launchTrainer(spec: LaunchSpec): Promise<LaunchResult> {
   const logFile = spec.logFile ?? join(dir, 'trainer.log');
   await mkdir(dir, { recursive: true });
   await forgetRefusal(dir);
-  const record = { marker, argv: spec.argv, launcher: ownIdentity(), at: new Date().toISOString() };
+  const oomKills = await countOomKills(process.pid);
+  const record = { marker, argv: spec.argv, launcher: ownIdentity(), at: new Date().toISOString(), oomKills };
   if (!(await createFile(join(dir, 'record.json'), JSON.stringify(record)))) {
     const message = `The trainer of ${describeMarker(marker)} was launched before, see ${dir}: adopt it, or open a new generation.`;
     return { kind: 'already-launched', message };

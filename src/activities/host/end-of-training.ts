@@ -1,7 +1,7 @@
 /** What a trainer's end means: ship what it saved, then judge by evidence, never by its exit code. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExitVerdict } from '../../backends/backend.js';
+import type { ExitVerdict, Tracker } from '../../backends/backend.js';
 import type { TrainRankResult } from '../../contract/activities.js';
 import type { FailureType } from '../../plan/failures.js';
 import type { NotFinite } from '../../plan/divergence.js';
@@ -11,6 +11,7 @@ import { exists } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
 import { isStoreError } from '../../storage/errors.js';
 import { failure } from '../fail.js';
+import { kernelBefore, kernelEvidence } from './kernel-evidence.js';
 import { plogTexts } from './plogs.js';
 import { measured, type RankWork } from './rank-work.js';
 
@@ -23,6 +24,7 @@ const FAILURE_OF: Readonly<Record<Exclude<ExitVerdict['kind'], 'completed' | 'le
   'supervisor-lost': 'SupervisorLost',
   stopped: 'TrainerFailed',
   'out-of-memory': 'OutOfMemory',
+  'out-of-host-memory': 'OutOfHostMemory',
   'loss-diverged': 'LossDiverged',
   'checkpoint-missing': 'CheckpointDamaged',
   'host-broken': 'HostBroken',
@@ -50,13 +52,7 @@ export async function endOfTraining(
   const { iterations } = plan.gang;
   const tracker = backend.parseTracker(await readFile(join(dir, 'save', backend.trackerFile), 'utf8').catch(() => ''));
   const { nodeRank } = input;
-  const verdict =
-    end.state === 'lost'
-      ? ({ kind: 'supervisor-lost', message: end.message } as const)
-      : backend.classifyExit({
-          ...{ exit: end.exit, lines: log.lines, nodeRank, tracker, iterations },
-          plog: backend.plogErrors(await plogTexts(dir), Date.parse(end.exit.at)),
-        });
+  const verdict = await judge(work, end, tracker);
   const isWell = verdict.kind === 'completed' || verdict.kind === 'left';
   const newest = tracker.kind === 'iteration' ? tracker.iteration : await newestSave(work);
   // Whoever has not written its part of the last save has not trained to the end, whatever its exit code; unless a stop of its peer has
@@ -111,6 +107,24 @@ export async function endOfTraining(
       );
     return { iteration: log.iteration, ...measured(work) };
   };
+}
+
+async function judge(
+  { backend, dir, log, input, plan }: RankWork,
+  end: TrainerEnd,
+  tracker: Tracker,
+): Promise<ExitVerdict> {
+  const isLost = end.state === 'lost';
+  const exit = isLost ? ({ reason: 'supervisor-lost', rc: null } as const) : end.exit;
+  const at = isLost ? Date.now() : Date.parse(end.exit.at);
+  // Who has ended well has nothing to explain.
+  const [plogs, kernel] = await Promise.all([plogTexts(dir), exit.rc === 0 ? undefined : kernelEvidence(dir)]);
+  const verdict = backend.classifyExit({
+    ...{ exit, lines: log.lines, nodeRank: input.nodeRank, tracker, iterations: plan.gang.iterations },
+    plog: backend.plogErrors(plogs, at),
+    ...(kernel === undefined ? {} : { kernel: kernelBefore(kernel, at) }),
+  });
+  return isLost && verdict.kind !== 'out-of-host-memory' ? { kind: 'supervisor-lost', message: end.message } : verdict;
 }
 
 /** What we stopped after another node's end is never the cause of that end, unless it said itself what was wrong before. */

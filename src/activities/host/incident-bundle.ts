@@ -1,6 +1,6 @@
 /**
  * What a host knows of a generation that broke, brought to the store before anything here is wiped or turns over: the end of the trainer's
- * log, its stacks, CANN's own logs, its exit and its environment. Bounded in bytes, files and time, since the next generation waits.
+ * log, its stacks, the kernel's log, CANN's own logs, its exit and its environment. Bounded in bytes, files and time, since the next generation waits.
  */
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -11,6 +11,7 @@ import { STACKS_MARK } from '../../process/stacks.js';
 import { pause } from '../../process/wait.js';
 import { runParallel } from '../../storage/parallel.js';
 import { FINDINGS_FILE, storeFindings, type BrokenNode } from './host-findings.js';
+import { kernelEvidence, kernelPart } from './kernel-evidence.js';
 import { endOf, plogs, type Part } from './plogs.js';
 
 /** Of the trainer's log: some thousand lines, with the traceback of every rank of a host. */
@@ -43,8 +44,8 @@ async function storeParts(broken: Broken, signal: AbortSignal): Promise<number> 
     ...(await environment(dir)),
   ];
   const { taken, leftOut } = await plogs(dir);
-  const all = [...parts, ...taken];
-  if (all.length === 0) return 0;
+  if (parts.length + taken.length === 0) return 0;
+  const all = [...parts, kernelPart(await kernelEvidence(dir)), ...taken];
   void storeFindings(broken);
   const folder = incidentNodeFolder(node.runId, node.generation, node.nodeRank);
   await runParallel(all, AT_ONCE, signal, ({ path, body }) => store.create(`${folder}${path}`, body, { signal }));

@@ -4,17 +4,12 @@
  */
 import type { ExitReport } from '../../process/trainer-files.js';
 import type { Tracker } from './checkpoint.js';
-import type { ExitKind, Rule } from './failure-kinds.js';
-import { CAUSES, givesUp, isAdvice, isEchoLine, LAST_RESORT, namesCulprit, NO_CHECKPOINT } from './failure-rules.js';
-import { parseLine, type IterationEvent, type NotFiniteEvent } from './log.js';
-
-export interface ExitVerdict {
-  readonly kind: ExitKind;
-  /** A whole sentence for a person, with the line that decided. */
-  readonly message: string;
-  /** Of `loss-diverged`, where the log tells. */
-  readonly notFinite?: Omit<NotFiniteEvent, 'kind' | 'gradNorm'> & { readonly gradNorm?: string };
-}
+import type { ExitVerdict, Rule } from './failure-kinds.js';
+import { CAUSES, givesUp, isEchoLine, LAST_RESORT, namesCulprit, NO_CHECKPOINT } from './failure-rules.js';
+import { byWords, quote, rankReport } from './failure-words.js';
+import { KERNEL_CAUSES, KERNEL_HINTS } from './kernel-rules.js';
+import { killedForMemory, type KernelWords } from './oom-kill.js';
+import { parseLine, type IterationEvent } from './log.js';
 
 export interface ExitEvidence {
   /** What the supervisor kept: why it ended, and torchrun's exit code (negative: the signal that ended it). */
@@ -23,6 +18,7 @@ export interface ExitEvidence {
   readonly lines: readonly string[];
   /** Errors in CANN's own logs shortly before the end, in their order in time. */
   readonly plog?: readonly string[];
+  readonly kernel?: KernelWords;
   /** Only node 0 prints the marker and sees the tracker move. */
   readonly nodeRank: number;
   /** The tracker of the save folder; undefined if there is none. */
@@ -35,12 +31,16 @@ export function classifyExit(evidence: ExitEvidence): ExitVerdict {
     diverged(evidence) ??
     completed(evidence) ??
     gaveUp(evidence) ??
+    killedForMemory(evidence) ??
     neverRan(evidence) ??
     // Before the question who ended it: another node's echo may have been faster than torchrun, which waits for its other ranks.
     byWords(evidence.lines, CAUSES) ??
     byPlog(evidence) ??
+    byKernel(evidence, KERNEL_CAUSES) ??
     stoppedOnRequest(evidence) ??
     byRankReport(evidence) ??
+    // What a trainer says of itself comes before what may have been no harm.
+    (firstOwnError(evidence.lines) === undefined ? byKernel(evidence, KERNEL_HINTS) : undefined) ??
     byPeers(evidence) ??
     traceback(evidence) ??
     byWords(evidence.lines, LAST_RESORT) ??
@@ -109,16 +109,8 @@ function stoppedOnRequest({ lines, exit, tracker }: ExitEvidence): ExitVerdict |
   return { kind: 'stopped', message: `The trainer ${why}.${at}` };
 }
 
-/** By the surest rule, and of the lines that it knows by the first: the error that counts is the one before all others. */
-function byWords(lines: readonly string[], rules: readonly Rule[]): ExitVerdict | undefined {
-  const said = lines.filter((line) => !isAdvice(line)).map((line) => line.trimStart());
-  for (const { signs, kind, sentence, advice } of rules) {
-    const line = said.find((candidate) => signs.some((sign) => sign.test(candidate)));
-    if (line === undefined) continue;
-    const message = `${sentence}: ${quote(line)}`;
-    return { kind, message: advice === undefined ? message : `${message.replace(/\.*$/, '.')} ${advice}` };
-  }
-  return undefined;
+function byKernel({ kernel }: ExitEvidence, rules: readonly Rule[]): ExitVerdict | undefined {
+  return byWords(kernel?.lines ?? [], rules);
 }
 
 /** A trainer may only pass on that a peer is gone while CANN has written down which of its own chips has failed. */
@@ -129,17 +121,10 @@ function byPlog({ plog = [] }: ExitEvidence): ExitVerdict | undefined {
   );
 }
 
-/** torchrun's summary names the first rank that failed; the others fail after it, by lost connections. */
 function byRankReport({ lines }: ExitEvidence): ExitVerdict | undefined {
-  const start = lines.findLastIndex((line) => line.includes('Root Cause (first observed failure)'));
-  if (start < 0) return undefined;
-  const report = lines.slice(start, start + 12);
-  const value = (name: string): string | undefined =>
-    report
-      .map((line) => new RegExp(`^\\s*${name}\\s*:\\s*(-?\\d+)`).exec(line)?.[1])
-      .find((text) => text !== undefined);
-  const code = Number(value('exitcode') ?? NaN);
-  const rank = value('rank') ?? 'unknown';
+  const report = rankReport(lines);
+  if (report === undefined) return undefined;
+  const { rank, code } = report;
   if (code === -9)
     return {
       kind: 'killed',
@@ -203,9 +188,4 @@ function bySignalOrCode({ exit: { rc }, nodeRank, lines, tracker, iterations }: 
     kind: 'trainer-error',
     message: `The trainer ended with exit code 0, but has saved ${at} of ${String(iterations)}. ${words}`,
   };
-}
-
-function quote(line: string): string {
-  const text = line.trim();
-  return text.length <= 300 ? text : `${text.slice(0, 297)}...`;
 }

@@ -45,20 +45,23 @@ test('a host that never had the trainer has nothing to say', async () => {
   expect(await names()).toEqual([]);
 });
 
-test('log, stacks, exit, environment and the logs of CANN, with an index that comes last', async () => {
+test('log, stacks, exit, environment and the logs of CANN and of the kernel, with an index that comes last', async () => {
   const dump = '[anneal] stacks of rank 1 (pid 7, in a driver), by py-spy:\nThread 7: notify_wait\n';
   await writeFile(join(dir, 'trainer.log'), `iteration 7\n${dump}`);
   await writeFile(join(dir, 'exit.json'), '{"reason":"exited"}');
   await plog('plog-7_1.log', '[ERROR] HCCL EI0002\n', 100);
-  expect(await bundle()).toBe(5);
+  expect(await bundle()).toBe(6);
   expect(await names()).toEqual([
     'exit.json',
     'index.json',
+    'kernel.log',
     'plog/debug/plog/plog-7_1.log',
     'stacks.log',
     'trainer.log',
   ]);
   expect(await stored('stacks.log')).toBe(dump);
+  // A file, so that whoever looks for the kernel's words finds why there are none.
+  expect(await stored('kernel.log')).toMatch(/^Not read: when the trainer was launched is not known\n/);
   expect(JSON.parse(await stored('index.json'))).toMatchObject({
     ...{ host: 'npu-b', generation: 3, nodeRank: 1, leftOut: [], follows: ['doctor.json'] },
     files: expect.arrayContaining([{ path: 'exit.json', bytes: 19, ofBytes: 19 }]) as unknown,
@@ -118,7 +121,7 @@ describe('what the host finds of itself', () => {
     let end: (found: Judgement) => void = () => undefined;
     const looking = new Promise<Judgement>((resolve) => (end = resolve));
     await storeBundle({ store, host: 'npu-b', node, dir, doctor: { lookOnce: () => looking } });
-    expect(await names()).toEqual(['index.json', 'trainer.log']);
+    expect(await names()).toEqual(['index.json', 'kernel.log', 'trainer.log']);
     expect(await stored('doctor.json')).toBe('');
     end(sick);
     await until('it is there', 5_000, async () => (await stored('doctor.json')) || undefined);
@@ -149,7 +152,7 @@ describe('a store', () => {
     await writeFile(join(dir, 'trainer.log'), 'words\n');
     await bundle();
     await writeFile(join(dir, 'trainer.log'), 'words\nand more\n');
-    expect(await bundle()).toBe(2);
+    expect(await bundle()).toBe(3);
     expect(await stored('trainer.log')).toBe('words\n');
   });
 });

@@ -1,4 +1,6 @@
 /** One node's trainer through its activity, with a real supervisor: attempts that race for it, and a last save that must wait. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ActivityCancelledError, type Client } from '@temporalio/client';
@@ -6,17 +8,21 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import type { HostDeps } from '../../../src/activities/host/deps.js';
 import { HostFence } from '../../../src/activities/host/fence.js';
+import { storeBundle } from '../../../src/activities/host/incident-bundle.js';
 import { createTrainRank } from '../../../src/activities/host/train-rank.js';
 import { hostLockFile, trainersFolder } from '../../../src/activities/host/work-folders.js';
 import type { TrainRankResult } from '../../../src/contract/activities.js';
-import { checkpointPrefix, savedName } from '../../../src/contract/store-keys.js';
+import { checkpointPrefix, incidentNodeFolder, savedName } from '../../../src/contract/store-keys.js';
 import type { HangLimits } from '../../../src/plan/hang.js';
+import { kernelLines } from '../../../src/process/kernel-log.js';
 import { markedProcesses, stopEverything } from '../../../src/process/kill.js';
 import { inheritedEnvironment } from '../../../src/process/marker.js';
+import { countOomKills, oomKillsSince } from '../../../src/process/oom-kills.js';
 import { exists, readExit, trainerDir } from '../../../src/process/trainer-files.js';
 import { StoreError } from '../../../src/storage/errors.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
 import { demoPlan } from '../../support/demo-plan.js';
+import { memoryGroup } from '../../support/memory-group.js';
 import { scratchFolder } from '../../support/scratch.js';
 import { until } from '../../support/until.js';
 
@@ -226,4 +232,48 @@ test("a node's last words about a loss that is no number say on which node it be
     type: 'LossDiverged',
     details: [{ notFinite: { iteration: 8, loss: 'nan', gradNorm: 'nan', nodes: [1] } }],
   });
+}, 40_000);
+
+test('a rank that the kernel kills for want of memory is told of as that, with the line of the kernel, and in the evidence', async (context) => {
+  const group = await memoryGroup();
+  const log = await kernelLines(Date.now());
+  if (group === undefined || 'unread' in log)
+    return context.skip('no control group can be made, or the kernel may not be heard');
+  const root = await scratchFolder();
+  const rank = join(root, 'rank.py');
+  // A control group of its own that has no more than the rank's start needs.
+  await writeFile(rank, `import os\nopen("${group}/cgroup.procs", "w").write(str(os.getpid()))\nbytearray(10**9)\n`);
+  const torchrun = join(import.meta.dirname, '../../../.venv/bin/torchrun');
+  const { dir, store, attempt } = await stagedHost(`#!/bin/sh\nexec ${torchrun} --nproc-per-node 1 ${rank}\n`);
+  const failed: unknown = await attempt('attempt').end.catch((error: unknown) => error);
+  expect(failed).toMatchObject({
+    type: 'OutOfHostMemory',
+    message: expect.stringMatching(
+      /^Host host-a, node 0: The kernel killed a process of the trainer for want of memory: .*Killed process \d+ \(/,
+    ) as string,
+  });
+  const doctor = { lookOnce: () => Promise.resolve({ isFit: true, checks: [] }) };
+  const node = { runId: `rank-${String(process.pid)}`, generation: 1, nodeRank: 0 };
+  await storeBundle({ store, host: 'host-a', node, dir, doctor });
+  const kept = (await store.read(`${incidentNodeFolder(node.runId, 1, 0)}kernel.log`))?.toString();
+  expect(kept).toMatch(/Killed process \d+ \(/);
+}, 40_000);
+
+test('processes that the kernel has killed for want of memory are counted by their own control group', async (context) => {
+  const group = await memoryGroup();
+  if (group === undefined) return context.skip('no control group can be made');
+  // The one that stays shares the group with the one that needs too much.
+  const script =
+    'import os,sys,subprocess; open(sys.argv[1],"w").write(str(os.getpid())); print("in",flush=True); input(); subprocess.run([sys.executable,"-c","bytearray(10**9)"]); print("over",flush=True); input()';
+  const child = spawn('python3', ['-c', script, join(group, 'cgroup.procs')]);
+  const heard: string[] = [];
+  child.stdout.on('data', (text: Buffer) => heard.push(text.toString()));
+  await until('it is in the group', LIMIT_MS, () => heard.join('').includes('in') || undefined);
+  const before = await countOomKills(child.pid ?? 0);
+  expect(before).toMatchObject({ killed: 0 });
+  child.stdin.write('\n');
+  await until('the kernel has killed', LIMIT_MS, () => heard.join('').includes('over') || undefined);
+  expect(before === undefined ? 0 : await oomKillsSince(before)).toBe(1);
+  child.stdin.end('\n');
+  await once(child, 'exit');
 }, 40_000);

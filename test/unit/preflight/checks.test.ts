@@ -10,7 +10,6 @@ import {
   host,
   npus,
   packages,
-  ports,
   process,
   space,
   unread,
