@@ -3,19 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { baselineOf } from '../../../src/preflight/baseline.js';
 import type { AscendReadings, ChipReadings, HostReadings } from '../../../src/preflight/host-readings.js';
 import { judge, verdictOf } from '../../../src/preflight/judge.js';
-import {
-  FAULTS,
-  GB,
-  chip,
-  host,
-  npus,
-  packages,
-  process,
-  space,
-  unread,
-  versions,
-  with_,
-} from './planted-faults.js';
+import { FAULTS, GB, chip, host, npus, packages, process, space, unread, versions, with_ } from './planted-faults.js';
 
 test('a host that is well has no finding, and each check says what it saw', () => {
   const { checks, isFit } = judge(host());

@@ -80,8 +80,7 @@ export const with_ = (others: readonly ChipReadings[], change: Partial<AscendRea
   host({ ascend: npus(others, change) });
 export const versions = (change: Partial<AscendReadings['versions']>): HostReadings =>
   host({ ascend: npus([], { versions: { ...npus().versions, ...change } }) });
-const ports = (change: Partial<HostReadings['ports']>): HostReadings =>
-  host({ ports: { ...host().ports, ...change } });
+const ports = (change: Partial<HostReadings['ports']>): HostReadings => host({ ports: { ...host().ports, ...change } });
 export const space = (freeBytes: number) => ({ value: { path: '/x', freeBytes, totalBytes: 1000 * GB } });
 
 export type Fault = readonly [check: string, severity: 'refuse' | 'warn', host: HostReadings, sentence: string];
