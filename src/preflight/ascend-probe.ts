@@ -1,15 +1,26 @@
 /** Asks the tools of an Ascend host, one call after the other, and reads its version files. Nothing here changes the host. */
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as port from './hccn-tool.js';
+import {
+  readAddress,
+  readFec,
+  readLight,
+  readLink,
+  readLinkLosses,
+  readNetHealth,
+  readTlsSwitch,
+} from './hccn-tool.js';
 import type { AscendReadings, AscendVersions, ChipReadings, TrainerFiles } from './host-readings.js';
 import { readChipMap, readHbmErrors, readHealthDetail, readProcessMemory } from './npu-smi-fields.js';
 import { readNpuTable, type NpuChip, type NpuProcess, type NpuTable } from './npu-smi-table.js';
 import { type AscendPlaces, type ProbeLimits, VendorTools } from './vendor-tools.js';
 import { quote, type Reading, reading, Unreadable } from './reading.js';
 
-/** A healthy npu-smi answers within a second or two; one that hangs answers never. */
-export const PROBE_LIMITS: ProbeLimits = { limitMs: 10_000, waitMs: 30_000 };
+/**
+ * A healthy npu-smi answers within a second or two; one that hangs answers never. The 114 calls of a host with 16 chips may take two thirds of a
+ * second each; slower ones leave the least important unasked, since a gang waits three minutes and no longer.
+ */
+export const PROBE_LIMITS: ProbeLimits = { limitMs: 10_000, waitMs: 30_000, totalMs: 75_000 };
 
 export async function probeAscend(
   places: AscendPlaces,
@@ -19,8 +30,7 @@ export async function probeAscend(
   const table = await tools.npuSmi(['info'], readNpuTable, { mustEndWith0: true });
   const known = await tools.npuSmi(['info', '-m'], readChipMap);
   const processes = 'unread' in table ? table : await processesOf(table.value, tools);
-  const chips: ChipReadings[] = [];
-  for (const chip of 'unread' in table ? [] : table.value.chips) chips.push(await chipReadings(chip, tools));
+  const chips = 'unread' in table ? [] : await chipReadings(table.value.chips, tools);
   return { table, known, processes, chips, versions: await versionsOf(places) };
 }
 
@@ -40,23 +50,38 @@ async function processesOf(table: NpuTable, tools: VendorTools): Promise<Reading
   return { value: found };
 }
 
-async function chipReadings(chip: NpuChip, tools: VendorTools): Promise<ChipReadings> {
-  const of = ['-i', String(chip.npu), '-c', String(chip.chip)];
-  const ask = <T>(what: string, read: (text: string) => Reading<T>): Promise<Reading<T>> =>
-    tools.hccnTool(['-i', String(chip.physicalId), what, '-g'], read);
-  const link = await ask('-link', port.readLink);
-  return {
-    chip,
-    ...(chip.health === 'OK' ? {} : { detail: await tools.npuSmi(['info', '-t', 'health', ...of], readHealthDetail) }),
-    errors: await tools.npuSmi(['info', '-t', 'ecc', ...of], readHbmErrors),
-    link,
-    ...('value' in link && link.value === 'DOWN' ? { light: await ask('-optical', port.readLight) } : {}),
-    netHealth: await ask('-net_health', port.readNetHealth),
-    address: await ask('-ip', port.readAddress),
-    tls: await ask('-tls', port.readTlsSwitch),
-    fec: await ask('-fec', port.readFec),
-    lossesOfDay: await ask('-link_stat', port.readLinkLosses),
+/** One question of all chips after the other, those first that would keep a training from running. */
+async function chipReadings(chips: readonly NpuChip[], tools: VendorTools): Promise<readonly ChipReadings[]> {
+  const ofEach = async <T>(ask: (chip: NpuChip) => Promise<T>): Promise<(chip: NpuChip) => T> => {
+    const answers = new Map<NpuChip, T>();
+    for (const chip of chips) answers.set(chip, await ask(chip));
+    return (chip) => answers.get(chip) as T;
   };
+  const smi = <T>(chip: NpuChip, what: string, read: (text: string) => Reading<T>): Promise<Reading<T>> =>
+    tools.npuSmi(['info', '-t', what, '-i', String(chip.npu), '-c', String(chip.chip)], read);
+  const port = <T>({ physicalId }: NpuChip, what: string, read: (text: string) => Reading<T>): Promise<Reading<T>> =>
+    tools.hccnTool(['-i', String(physicalId), what, '-g'], read);
+  const links = await ofEach(async (chip) => {
+    const link = await port(chip, '-link', readLink);
+    const isDown = 'value' in link && link.value === 'DOWN';
+    return { link, ...(isDown ? { light: await port(chip, '-optical', readLight) } : {}) };
+  });
+  const details = await ofEach(async (chip) =>
+    chip.health === 'OK' ? {} : { detail: await smi(chip, 'health', readHealthDetail) },
+  );
+  const netHealth = await ofEach((chip) => port(chip, '-net_health', readNetHealth));
+  const tls = await ofEach((chip) => port(chip, '-tls', readTlsSwitch));
+  const address = await ofEach((chip) => port(chip, '-ip', readAddress));
+  const errors = await ofEach((chip) => smi(chip, 'ecc', readHbmErrors));
+  const lossesOfDay = await ofEach((chip) => port(chip, '-link_stat', readLinkLosses));
+  const fec = await ofEach((chip) => port(chip, '-fec', readFec));
+  return chips.map((chip) => ({
+    chip,
+    ...links(chip),
+    ...details(chip),
+    ...{ netHealth: netHealth(chip), tls: tls(chip), address: address(chip), errors: errors(chip) },
+    ...{ lossesOfDay: lossesOfDay(chip), fec: fec(chip) },
+  }));
 }
 
 async function versionsOf({ ascendHome, trainerHome }: AscendPlaces): Promise<AscendVersions> {

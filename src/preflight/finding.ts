@@ -71,7 +71,7 @@ export function judgeChips<T>(
     const found = read(chip);
     if ('value' in found) return judge(found.value, chip);
     return {
-      severity: what.unread,
+      severity: found.isLate === true ? 'warn' : what.unread,
       sentence: (ids) => `${what.name} of ${ids} could not be read (${found.unread}).`,
       ...{ value: 'unknown', rule: 'must be readable in a form that is known', remedy: what.remedy },
     };

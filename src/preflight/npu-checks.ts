@@ -141,7 +141,10 @@ const processesCheck: NpuCheck = ({ processes, chips }) => {
     return {
       ...{ check, state: 'unknown' },
       findings: [
-        unreadFinding('refuse', 'Who is on the chips', processes.unread, 'Ask as root: fuser -v /dev/davinci*.'),
+        unreadFinding(
+          processes.isLate === true ? 'warn' : 'refuse',
+          ...(['Who is on the chips', processes.unread, 'Ask as root: fuser -v /dev/davinci*.'] as const),
+        ),
       ],
     };
   const found = processes.value;

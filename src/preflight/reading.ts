@@ -1,6 +1,12 @@
 /** What a host says of itself, or why that could not be read: what has an unknown form is never guessed at. */
 
-export type Reading<T> = { readonly value: T } | { readonly unread: string };
+export type Reading<T> = { readonly value: T } | Unread;
+
+export interface Unread {
+  readonly unread: string;
+  /** It was not asked, since the look had taken its time: nothing speaks against the host. */
+  readonly isLate?: true;
+}
 
 /** Thrown by parsers for a form that they do not know. */
 export class Unreadable extends Error {

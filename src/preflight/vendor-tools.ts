@@ -1,6 +1,7 @@
 /** Calls npu-smi and hccn_tool of this host: one after the other, under one lock, and no more once one of them has hung. */
 import { basename, join } from 'node:path';
 import { askTool, type ToolAnswer } from '../process/ask-tool.js';
+import { monotonicSeconds } from '../process/wait.js';
 import { quote, type Reading } from './reading.js';
 
 export interface AscendPlaces {
@@ -13,19 +14,24 @@ export interface AscendPlaces {
 }
 
 export interface ProbeLimits {
+  /** Of one call, and of the wait until others have ended theirs. */
   readonly limitMs: number;
   readonly waitMs: number;
+  /** Of all calls together: after it no other one begins. */
+  readonly totalMs: number;
 }
 
 export class VendorTools {
   readonly #places: AscendPlaces;
   readonly #limits: ProbeLimits;
+  readonly #until: number;
   /** Why a tool is not asked any more: sixteen chips with seven questions each would hang for twenty minutes. */
   readonly #givenUp = new Map<string, string>();
 
   constructor(places: AscendPlaces, limits: ProbeLimits) {
     this.#places = places;
     this.#limits = limits;
+    this.#until = monotonicSeconds() + limits.totalMs / 1000;
   }
 
   async npuSmi<T>(
@@ -48,6 +54,12 @@ export class VendorTools {
   ): Promise<Reading<T>> {
     const givenUp = this.#givenUp.get(program);
     if (givenUp !== undefined) return { unread: givenUp };
+    const call = [basename(program), ...args].join(' ');
+    if (monotonicSeconds() >= this.#until)
+      return {
+        unread: `${call}: it was not asked, since the look had taken ${seconds(this.#limits.totalMs)}`,
+        isLate: true,
+      };
     const lib = join(this.#places.ascendHome, 'driver/lib64');
     const answer = await askTool({
       argv: [program, ...args],
@@ -55,9 +67,9 @@ export class VendorTools {
       env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', LD_LIBRARY_PATH: `${lib}:${lib}/common:${lib}/driver` },
       // One lock for both: each of them may hang beside the other. The tool itself is there on every host, and containers share it.
       lockFile: this.#places.npuSmi,
-      ...this.#limits,
+      limitMs: this.#limits.limitMs,
+      waitMs: this.#limits.waitMs,
     });
-    const call = [basename(program), ...args].join(' ');
     if (answer.kind !== 'answered') {
       const why = `${call}: ${this.#whyNoAnswer(answer)}`;
       // A driver that hangs hangs for both.
@@ -73,7 +85,6 @@ export class VendorTools {
   }
 
   #whyNoAnswer(answer: Exclude<ToolAnswer, { kind: 'answered' }>): string {
-    const seconds = (ms: number): string => `${String(ms / 1000)} s`;
     switch (answer.kind) {
       case 'hung': {
         const end = answer.isGone ? 'was killed' : 'does not die of SIGKILL either: it hangs in the driver';
@@ -85,4 +96,8 @@ export class VendorTools {
         return answer.why;
     }
   }
+}
+
+function seconds(ms: number): string {
+  return `${String(ms / 1000)} s`;
 }

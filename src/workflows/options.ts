@@ -90,7 +90,7 @@ export const RENDEZVOUS: ActivityOptions = {
 export const CHECK: ActivityOptions = {
   scheduleToCloseTimeout: '4 minutes', // longer than all of the tools' own limits together
   scheduleToStartTimeout: '15 seconds',
-  startToCloseTimeout: '3 minutes',
+  startToCloseTimeout: '3 minutes', // the longest look, with a tool that hangs in its last call, ends ten seconds before
   heartbeatTimeout: '15 seconds', // it beats every second
   retry: { initialInterval: '1 second', maximumAttempts: 2 }, // once more for an agent that was just restarted
 };

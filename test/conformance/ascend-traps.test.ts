@@ -306,7 +306,7 @@ describe('the evaluation', () => {
 });
 
 describe('the host', () => {
-  const impatient = { limitMs: 3_000, waitMs: 10_000 };
+  const impatient = { limitMs: 3_000, waitMs: 10_000, totalMs: 60_000 };
   const findings = async (answers: Record<string, string>) => {
     const workRoot = await scratchFolder();
     const ascend = await ascendHost(join(workRoot, '..'), answers);

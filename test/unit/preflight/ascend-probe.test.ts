@@ -2,13 +2,16 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { OF_RELEASE, probeAscend } from '../../../src/preflight/ascend-probe.js';
-import { ascendHost, TABLE_OF_TWO } from '../../fixtures/ascend/tools.js';
+import { OF_RELEASE, PROBE_LIMITS, probeAscend } from '../../../src/preflight/ascend-probe.js';
+import { judge, verdictOf } from '../../../src/preflight/judge.js';
+import { CHECK } from '../../../src/workflows/options.js';
+import { ascendHost, TABLE_OF_SIXTEEN, TABLE_OF_TWO } from '../../fixtures/ascend/tools.js';
 import * as sample from '../../fixtures/ascend/samples.js';
 import { scratchFolder, writeTree } from '../../support/scratch.js';
+import { host, npus } from './planted-faults.js';
 
 /** A busy machine may take seconds for what takes milliseconds. */
-const limits = { limitMs: 10_000, waitMs: 10_000 };
+const limits = { limitMs: 10_000, waitMs: 10_000, totalMs: 300_000 };
 const impatient = { ...limits, limitMs: 3_000 };
 
 test('a host that is well: every reading has its value, and no two calls overlapped', async () => {
@@ -61,14 +64,53 @@ test('an npu-smi that hangs is killed, asked nothing more, and nothing is known 
   expect(await readFile(join(folder, 'calls'), 'utf8')).toBe('begin npu-smi info\n');
 });
 
-test('an hccn_tool that hangs is not asked for the other chips, and what npu-smi has said stays', async () => {
+test('an hccn_tool that hangs is not asked for anything else, nor npu-smi, and what they have said stays', async () => {
+  const folder = await scratchFolder();
   const answers = { 'hccn_tool -i 0 -net_health -g': '$ sleep 600' };
-  const found = await probeAscend(await ascendHost(await scratchFolder(), answers), impatient);
-  expect(found.chips[0]?.link).toEqual({ value: 'UP' });
-  expect(found.chips[1]?.link).toEqual({
-    unread: 'hccn_tool -i 0 -net_health -g: it had not answered after 3 s and was killed',
-  });
+  const found = await probeAscend(await ascendHost(folder, answers), impatient);
+  expect(found.chips.map(({ link }) => link)).toEqual([{ value: 'UP' }, { value: 'UP' }]);
+  const why = { unread: 'hccn_tool -i 0 -net_health -g: it had not answered after 3 s and was killed' };
+  for (const { netHealth, tls, errors } of found.chips) expect([netHealth, tls, errors]).toEqual([why, why, why]);
   expect('value' in found.table).toBe(true);
+  expect((await readFile(join(folder, 'calls'), 'utf8')).trim().split('\n').at(-1)).toBe(
+    'begin hccn_tool -i 0 -net_health -g',
+  );
+});
+
+test('sixteen chips are 114 calls, which take no two at once', async () => {
+  const folder = await scratchFolder();
+  const found = await probeAscend(await ascendHost(folder, { 'npu-smi info': TABLE_OF_SIXTEEN }), limits);
+  expect(found.chips).toHaveLength(16);
+  for (const { netHealth, fec, errors } of found.chips)
+    for (const read of [netHealth, fec, errors]) expect(read).toHaveProperty('value');
+  const calls = (await readFile(join(folder, 'calls'), 'utf8')).trim().split('\n');
+  expect(calls.filter((call) => call.startsWith('begin'))).toHaveLength(114);
+  for (let at = 0; at < calls.length; at += 2) expect(calls[at + 1]).toBe(calls[at]?.replace('begin', 'end'));
+});
+
+test('tools that answer, but slowly, are asked the first things first; what is left speaks against nobody', async () => {
+  const slow = { 'hccn_tool -i * -link -g': `$ sleep 0.2; echo "${sample.LINK_UP.trim()}"` };
+  const answers = { 'npu-smi info': TABLE_OF_SIXTEEN, ...slow };
+  const places = await ascendHost(await scratchFolder(), answers);
+  const found = await probeAscend(places, { ...limits, totalMs: 2_000 });
+  expect(found.chips[0]?.link).toEqual({ value: 'UP' });
+  expect(found.chips.at(-1)?.link).toEqual({
+    unread: 'hccn_tool -i 15 -link -g: it was not asked, since the look had taken 2 s',
+    isLate: true,
+  });
+  const readings = { ...host(), npus: 16, ascend: { ...npus(), ...found } };
+  const { checks } = judge(readings);
+  expect(checks.find(({ check }) => check === 'link')?.findings[0]).toMatchObject({ severity: 'warn' });
+  expect(checks.filter((one) => verdictOf(one) === 'refuse')).toEqual([]);
+});
+
+test('a look ends before the gang gives it up, also if a tool hangs in its last call and Python too', () => {
+  const { limitMs, waitMs, totalMs } = PROBE_LIMITS;
+  const killed = 2_000;
+  // What passes by itself is looked at again in the first twenty seconds; Python is asked twice at most.
+  const longest = 22_000 + totalMs + waitMs + limitMs + killed + 30_000;
+  expect(CHECK.startToCloseTimeout).toBe('3 minutes');
+  expect(longest).toBeLessThan(180_000);
 });
 
 test('an npu-smi that prints a table and ends with an error is not believed', async () => {
