@@ -444,7 +444,7 @@ export const OBSERVED = {
     gang: 'again',
     hostFault: 'once',
     symptom:
-      'The look at the hosts before a launch found something on this one, and not on all others, with which a training would fail or be wrong: a chip that is missing, sick or held by a stranger, a link that is down, a runtime without its packages, a full disk, no way to the store; or a driver, firmware, CANN, torch or TLS switch other than that of more than half of them. The sentence has the rule and the remedy.',
+      'The look at the hosts before a launch found something on this one, and not on all others, with which a training would fail or be wrong: a chip that is missing, sick or held by a stranger, a link that is down, a runtime without its packages, a full disk, a clock that is minutes off, no way to the store; or a driver, firmware, CANN, torch or TLS switch other than that of more than half of them. The sentence has the rule and the remedy.',
     engine:
       'Launched nothing, set the host apart for a day with that reason (two hosts a run at most), and opened the next generation without it if others are free. A store that no host of the gang reaches is waited for instead.',
   },

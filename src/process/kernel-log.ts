@@ -17,7 +17,6 @@ export type LogReader = readonly [string, ...string[]];
 const JOURNAL_LINES = '5000';
 const READERS: readonly LogReader[] = [
   ['/usr/bin/dmesg', '--time-format', 'iso'],
-  ['/bin/dmesg', '--time-format', 'iso'],
   ['/usr/bin/journalctl', '-k', '-b', '-q', '--no-pager', '-o', 'short-iso', '-n', JOURNAL_LINES],
 ];
 
