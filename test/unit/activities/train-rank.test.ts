@@ -55,6 +55,8 @@ async function stagedHost(script?: string, limits?: HangLimits, nodeRank = 0) {
   if (script === undefined) await copyFile(join(import.meta.dirname, '../../support/stand_in_torchrun.py'), torchrun);
   else await writeFile(torchrun, script);
   await chmod(torchrun, 0o755);
+  const owner = { workflowId: `run/${marker.runId}/train`, firstRunId: 'first', generation: 1 };
+  await new HostFence(workRoot, 'host-a').open({ fence: 1, runId: marker.runId, owner });
   const store = new Store(join(root, 'store'));
   const beats = new Set<string>();
   const asked = { toStop: false };

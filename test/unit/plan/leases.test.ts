@@ -173,6 +173,26 @@ describe('a pool that was started anew', () => {
     expect(scene.turn(released(x)).granted).toEqual([]);
     expect(scene.vacated().granted).toEqual(['y: a 9']);
   });
+
+  test.each([
+    ['waits for its next one', [request(owner('x', 2), 2)]],
+    ['holds its next one', [registered('b', { fence: 4, held: owner('x', 2) })]],
+  ])('takes back what is still held by a generation of a gang that %s, whichever it hears of first', (_, known) => {
+    const late = registered('a', { fence: 7, held: x });
+    for (const events of [
+      [...known, late],
+      [late, ...known],
+    ]) {
+      const scene = new Scene().turn(...events);
+      expect([scene.host('a').owner, scene.host('a').fence, mustVacate(scene.host('a'))]).toEqual([null, 8, true]);
+    }
+  });
+
+  test('does not take one gang for another of its workflow id, which may be the newer one', () => {
+    const other = owner('x', 2, 'second');
+    const scene = new Scene().turn(registered('a', { held: other }), registered('b', { held: x }));
+    expect([scene.host('a').owner, scene.host('b').owner]).toEqual([other, x]);
+  });
 });
 
 describe('an agent', () => {
