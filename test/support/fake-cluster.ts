@@ -5,6 +5,7 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
+import { failure } from '../../src/activities/fail.js';
 import { createChoosePromotion } from '../../src/activities/control/choose-promotion.js';
 import { createOpenRun } from '../../src/activities/control/open-run.js';
 import { createPromote } from '../../src/activities/control/promote.js';
@@ -301,8 +302,11 @@ export class FakeCluster {
           await Context.current().sleep(50);
         }
       },
-      pickHost: ({ except }) =>
-        Promise.resolve(HOSTS.find((host) => !except.includes(host) && behaviour.isHeard?.(host) !== false) ?? null),
+      pickHost: ({ except }) => {
+        const heard = HOSTS.filter((host) => behaviour.isHeard?.(host) !== false);
+        if (heard.length === 0) return Promise.reject(failure('NoHost', 'Nobody is heard.'));
+        return Promise.resolve(heard.find((host) => !except.includes(host)) ?? null);
+      },
       promote: () => {
         this.acts.push('promote');
         return Promise.resolve({ number: 1 });

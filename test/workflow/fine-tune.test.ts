@@ -215,6 +215,18 @@ describe('a gang', () => {
     expect(fake.logOf('hopeless').filter(({ fact }) => fact === 'open')).toHaveLength(3);
   });
 
+  test('does not count restarts that gained a checkpoint, and counts anew after each of them', async () => {
+    const saves = [10, 0, 0, 20, 0, 0, 30];
+    const { log } = await runOf({
+      trainRank: (input, _host, fake) => {
+        const saved = saves[input.generation - 1] ?? 0;
+        if (input.nodeRank === 0 && saved > 0) fake.save(input, saved);
+        return saved === 30 ? Promise.resolve({ iteration: 30 }) : Promise.reject(trainer('TrainerFailed'));
+      },
+    });
+    expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(saves.length);
+  });
+
   test('keeps the last commits: a new one drops what is too old by it, for no event more than its own', async () => {
     const lengths: number[] = [];
     for (const commits of [10, 30]) {

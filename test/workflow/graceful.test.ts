@@ -184,6 +184,31 @@ describe('drain', () => {
     expect(drained).toMatchObject({ owner: null, faults: [], cordon: { reason: 'fan', until: null } });
   });
 
+  test('a gang that stages in moves before anything was launched', async () => {
+    let staged = 0;
+    const run = await submit({
+      ...endless(1),
+      stageIn: async () => {
+        if ((staged += 1) > 2) return;
+        for (;;) {
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+      },
+    });
+    await until('both hosts stage in', LIMIT_MS, () => staged === 2 || undefined);
+    await anneal.hosts.drain('host-a', 'fan');
+    expect((await run.result()).outcome).toBe('promoted');
+    expect(logged()).toEqual(['open g1', 'open g2', 'commit g2 30']);
+    expect(fake.acts.filter((act) => act.startsWith('train g')).sort()).toEqual([
+      'train g2 node 0 host-c',
+      'train g2 node 1 host-b',
+    ]);
+    expect((await run.state())?.gang?.incidents).toMatchObject([
+      { generation: 1, host: 'host-a', failure: 'Drained', iterationsLost: 0 },
+    ]);
+  });
+
   test('a host that nobody holds is cordoned, and an evaluation moves as a gang does', async () => {
     const run = await submit({
       stage: async (item, host) => {
@@ -222,6 +247,8 @@ describe('retry', () => {
     expect((await retried.result()).outcome).toBe('promoted');
     expect(fake.acts).toContain('stage in g1 from 10 host-a');
     expect(logged(retried.runId)).toEqual(['commit g0 10', 'open g1', 'commit g1 30']);
+    // By which a retry of this one could go on from there too, also if this one had opened nothing.
+    expect(fake.logOf(retried.runId)[0]).toMatchObject({ stageKey: 'key-train' });
     expect((await retried.state())?.retry).toEqual({ of: fake.name, note: 'goes on' });
     expect(await refusal(anneal.runs.retry(retried.runId))).toContain('has ended as promoted');
   });

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { hostStatus } from '../../../src/plan/hosts.js';
 import { drainsOf, mustVacate, refuseRegistration } from '../../../src/plan/leases.js';
-import { isNews } from '../../../src/plan/queue.js';
+import { grantsAgain, isNews } from '../../../src/plan/queue.js';
 import { facts, free, owner, registered, released, request, Scene, seen } from '../../support/pool-events.js';
 
 const x = owner('x');
@@ -53,6 +53,14 @@ describe('a request', () => {
     expect(scene.turn(request(x, 1)).granted).toEqual([]);
     expect(scene.answers.pool.queue).toEqual([]);
     expect(new Scene().turn(request(x, 1), request(x, 1)).answers.pool.queue).toHaveLength(1);
+  });
+
+  test('that arrives again is answered with the same leases, and not when they were given back meanwhile', () => {
+    const scene = new Scene().turn(...free('a', 'b'), request(x, 2));
+    const again = () => grantsAgain(scene.answers.pool.hosts, [x, y]);
+    expect(again()).toEqual(scene.answers.grants);
+    scene.turn(released(x), request(x, 2));
+    expect(again()).toEqual([]);
   });
 
   test.each([
