@@ -71,6 +71,8 @@ export interface Behaviour {
   recordMetrics?: () => Promise<void>;
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
+  /** What is damaged of a commit that is looked through as a whole; left out, nothing. */
+  damage?: (digest: string) => string | undefined;
   /** What a look at a host finds; left out, nothing. */
   checkHost?: (host: string) => HostCheck;
   /** Whether the pool hears of a host. */
@@ -268,7 +270,7 @@ export class FakeCluster {
         }
         if (news !== undefined) await tellRun(this.client, runId, news);
       },
-      findDamage: () => Promise.resolve(null),
+      findDamage: ({ fileSet }) => Promise.resolve(behaviour.damage?.(fileSet.digest) ?? null),
       findEarlierCommit: ({ earlierRunId }) => {
         const commit = lastCommit(foldRunLog(this.logOf(earlierRunId)));
         return Promise.resolve(commit === undefined ? { note: 'nothing there' } : { commit, note: 'goes on' });

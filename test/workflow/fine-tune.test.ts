@@ -289,6 +289,33 @@ describe('a gang', () => {
     );
   });
 
+  test('drops its last commit when who reads it next finds it damaged, and trains again from the one before', async () => {
+    let published = 0;
+    const fake = await start({
+      trainRank: (input, _host, one) => {
+        for (const iteration of input.generation === 1 ? [20, 30] : [30])
+          if (input.nodeRank === 0) one.save(input, iteration);
+        return Promise.resolve({ iteration: 30 });
+      },
+      stage: (item) =>
+        item === 'publish' && published++ === 0
+          ? Promise.reject(trainer('ArtifactCorrupt', 'A shard has other bytes.'))
+          : Promise.resolve(),
+      damage: (digest) => (digest === 'g1-30' ? 'A shard has other bytes.' : undefined),
+    });
+    await fake.run('read-later');
+    expect(
+      fake
+        .logOf('read-later')
+        .map((fact) => `${fact.fact} ${fact.fact === 'open' ? '' : String(fact.iteration)}`.trim()),
+    ).toEqual(['open', 'commit 20', 'commit 30', 'drop 30', 'open', 'commit 30']);
+    expect(fake.acts).toContain('stage in g2 from 20 host-a');
+    const train = fake.client.workflow.getHandle(trainWorkflowId('read-later'));
+    expect((await train.query<GangState>(QUERIES.gang)).incidents).toMatchObject([
+      { generation: 1, host: 'the store', failure: 'CheckpointDamaged', iterationsLost: 10 },
+    ]);
+  });
+
   test('steps back over damaged commits without spending the restarts that gain nothing', async () => {
     let failures = 0;
     const { log } = await runOf({
