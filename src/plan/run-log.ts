@@ -24,8 +24,6 @@ export type RunFact =
       readonly generation: number;
       readonly iteration: number;
       readonly checkpoint: CheckpointRef;
-      /** Of generation 0, which nobody opens here: that of the training, as an `open` has it. */
-      readonly stageKey?: string;
     }
   /** A commit that must no longer be read. Files of one that is only too old are deleted; damaged ones stay as evidence. */
   | {

@@ -27,8 +27,7 @@ export async function findEarlierCommit(
   const commit = lastCommit(foldRunLog(facts));
   if (commit === undefined) return { note: `trains from iteration 0: run ${runId} has committed nothing` };
   const iteration = `iteration ${String(commit.iteration)}`;
-  // Of the last `open`; or of the commit that a run began with which retries another one, and was stopped while it waited for hosts.
-  const key = facts.flatMap((fact) => (fact.fact === 'drop' ? [] : (fact.stageKey ?? []))).at(-1);
+  const key = facts.findLast((fact) => fact.fact === 'open')?.stageKey;
   if (key === stageKey) return { commit, note: `goes on from ${iteration}, which run ${runId} has committed` };
   // Written before there was a retry.
   if (key === undefined)

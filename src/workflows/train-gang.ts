@@ -45,7 +45,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
 
   // A run that retries another one has that one's commit as its first; from then on its log is as any other.
   if (input.goesOnFrom !== undefined && log.isEmpty)
-    await log.append({ fact: 'commit', ...input.goesOnFrom, generation: 0, ...trainingOf(input) });
+    await log.append({ fact: 'commit', ...input.goesOnFrom, generation: 0 });
   await recovery.dropDamagedEnd();
 
   /** The last generation that was asked for; one that was paused before it began leaves no trace in the log. */
@@ -102,14 +102,14 @@ async function borrowAndTrain(training: Recovering, next: Next): Promise<void> {
 /** The generation is its `open` fact: from then on it exists, whatever becomes of it. */
 async function openAndTrain(training: Recovering, next: Next, { owner, leases: granted }: HostGrant): Promise<void> {
   const { input, view, log, divergences, reached, ports } = training;
-  const { opening } = input;
+  const { opening, stageKey } = input;
   const { generation, from } = next;
   const leases = seat(granted, log.now.hosts);
   const hosts = leases.map(({ host }) => host.name);
   view.show({ hosts, note: '' });
   await log.append({
     ...{ fact: 'open', generation, fromIteration: from?.iteration ?? 0, hosts },
-    ...trainingOf(input),
+    ...(stageKey === undefined ? {} : { stageKey }),
   });
   upsertSearchAttributes([searchAttribute('AnnealGeneration', generation), searchAttribute('AnnealHosts', hosts)]);
   await runGeneration({
@@ -120,9 +120,4 @@ async function openAndTrain(training: Recovering, next: Next, { owner, leases: g
       await divergences.committed(save.iteration, log.now.hosts);
     },
   });
-}
-
-/** By which a run that retries this one knows whether it may go on from here. */
-function trainingOf({ stageKey }: TrainGangInput): Pick<TrainGangInput, 'stageKey'> {
-  return stageKey === undefined ? {} : { stageKey };
 }

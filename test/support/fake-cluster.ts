@@ -38,6 +38,8 @@ import {
   type FineTuneResult,
   type RetrainInput,
   type RetrainResult,
+  type TrainGangInput,
+  type TrainGangResult,
 } from '../../src/contract/messages.js';
 import {
   choiceWorkflowId,
@@ -151,6 +153,16 @@ export class FakeCluster {
     const input: FineTuneInput = { runId, cluster: this.name, spec: SPEC, ...more };
     return this.client.workflow.start<(input: FineTuneInput) => Promise<FineTuneResult>>(WORKFLOW_TYPES.fineTune, {
       workflowId: runWorkflowId(runId),
+      taskQueue: controlQueue(this.name),
+      args: [input],
+    });
+  }
+
+  /** A gang alone, without the run around it. */
+  async train(runId: string, opening: Partial<RunOpening> = {}) {
+    const input: TrainGangInput = { runId, cluster: this.name, opening: { ...OPENING, ...opening }, inputs: {} };
+    return this.client.workflow.start<(input: TrainGangInput) => Promise<TrainGangResult>>(WORKFLOW_TYPES.trainGang, {
+      workflowId: trainWorkflowId(runId),
       taskQueue: controlQueue(this.name),
       args: [input],
     });

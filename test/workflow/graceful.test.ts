@@ -247,10 +247,34 @@ describe('retry', () => {
     expect((await retried.result()).outcome).toBe('promoted');
     expect(fake.acts).toContain('stage in g1 from 10 host-a');
     expect(logged(retried.runId)).toEqual(['commit g0 10', 'open g1', 'commit g1 30']);
-    // By which a retry of this one could go on from there too, also if this one had opened nothing.
-    expect(fake.logOf(retried.runId)[0]).toMatchObject({ stageKey: 'key-train' });
     expect((await retried.state())?.retry).toEqual({ of: fake.name, note: 'goes on' });
     expect(await refusal(anneal.runs.retry(retried.runId))).toContain('has ended as promoted');
+  });
+
+  test('of a retry that was stopped before its training goes on from the commit of the first run', async () => {
+    let held = (): void => undefined;
+    const holding = new Promise<void>((resolve) => (held = resolve));
+    let isRetried = false;
+    const run = await submit({
+      trainRank: (input, _host, cluster) => {
+        const isFirst = input.runId === fake.name;
+        if (input.nodeRank === 0) cluster.save(input, isFirst ? 10 : 30);
+        return isFirst
+          ? Promise.reject(ApplicationFailure.nonRetryable('NPU out of memory', 'OutOfMemory'))
+          : Promise.resolve({ iteration: 30 });
+      },
+      stage: (item) => (item === 'convert' && isRetried ? holding : Promise.resolve()),
+    });
+    await expect(run.result()).rejects.toMatchObject({ failure: 'OutOfMemory' });
+    isRetried = true;
+    const stopped = await anneal.runs.retry(run.runId);
+    await stopped.stop();
+    await expect(stopped.result()).rejects.toMatchObject({ failure: 'Stopped' });
+    held();
+    const last = await anneal.runs.retry(stopped.runId);
+    expect((await last.result()).outcome).toBe('promoted');
+    expect(logged(last.runId)).toEqual(['commit g0 10', 'open g1', 'commit g1 30']);
+    expect((await last.state())?.retry).toEqual({ of: stopped.runId, note: 'goes on' });
   });
 
   test('of a run that goes on is refused', async () => {

@@ -38,12 +38,6 @@ test('the last commit that stands, when the training has the same key', async ()
   });
 });
 
-test('that of a run before it, when a retry is retried that has opened nothing itself', async () => {
-  const store = await log({ ...commit, generation: 0, stageKey: KEY });
-  expect((await look(store)).commit).toEqual({ generation: 0, iteration: 40, checkpoint });
-  expect((await look(store, (spec) => spec, 'another key')).commit).toBeUndefined();
-});
-
 test('none when nothing was committed', async () => {
   const store = await log(open);
   expect(await look(store)).toEqual({ note: 'trains from iteration 0: run before has committed nothing' });
