@@ -65,7 +65,9 @@ export class Runs {
     const checked = checkSpec(document ?? before.spec, folder === undefined ? {} : { folder });
     if ('refusals' in checked) throw new SpecRefusedError('The spec', checked.refusals);
     checkKey(key);
-    return this.#begin({ ...before, runId: key, cluster: this.#cluster, spec: checked.spec, retries: runId }, true);
+    const retriesBefore = [before.retries ?? [], before.retriesBefore ?? []].flat();
+    const retrying = { retries: runId, ...(retriesBefore.length > 0 && { retriesBefore }) };
+    return this.#begin({ ...before, runId: key, cluster: this.#cluster, spec: checked.spec, ...retrying }, true);
   }
 
   async #begin(input: FineTuneInput, hasKey: boolean): Promise<RunHandle> {

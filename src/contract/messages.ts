@@ -26,6 +26,8 @@ export interface FineTuneInput {
   readonly retrain?: RetrainBasis;
   /** The run that this one retries: its training may go on from that one's last commit. */
   readonly retries?: string;
+  /** Those that it was a retry of in its turn, the nearest first: it may have ended before its training. */
+  readonly retriesBefore?: readonly string[];
 }
 /** What a retrain has fixed before its run begins. */
 export interface RetrainBasis {

@@ -119,8 +119,9 @@ function withHost(pool: Pool, facts: HostFacts, at: number): Pool {
   const known = pool.hosts.find((host) => host.facts.name === facts.name);
   const fence = Math.max(known?.fence ?? 0, facts.fence);
   const host =
-    known === undefined ? newHost(facts, fence) : knownHost({ ...known, facts, fence, live: true }, known.facts);
-  const hosts = [...pool.hosts.filter((other) => other !== known), host];
+    known === undefined ? newHost(pool, facts, fence) : knownHost({ ...known, facts, fence, live: true }, known.facts);
+  const others = pool.hosts.filter((other) => other !== known);
+  const hosts = [...others.map((other) => unlessOver(other, (owner) => isBefore(owner, host.owner))), host];
   return {
     ...pool,
     hosts: hosts.sort((a, b) => (a.facts.name < b.facts.name ? -1 : 1)),
@@ -128,10 +129,19 @@ function withHost(pool: Pool, facts: HostFacts, at: number): Pool {
   };
 }
 
-/** This pool has not seen what ran there before: whoever still holds it keeps it, else it is proven empty first. */
-function newHost(facts: HostFacts, fence: number): HostView {
+/**
+ * This pool has not seen what ran there before: whoever still holds it keeps it, else it is proven empty first. A gang that is known to be
+ * further than the generation that the host tells of has given that one up, to a pool that did not know the host.
+ */
+function newHost({ hosts, queue }: Pool, facts: HostFacts, fence: number): HostView {
   const host: HostView = { facts, live: true, fence, owner: facts.held, vacating: null, cordon: null, faults: [] };
-  return facts.held === null ? vacate(host, 'New to the pool.') : host;
+  if (facts.held === null) return vacate(host, 'New to the pool.');
+  return unlessOver(host, (held) => [...hosts, ...queue].some(({ owner }) => isBefore(held, owner)));
+}
+
+/** Of one gang, whose generations only rise. */
+function isBefore(a: LeaseOwner, b: LeaseOwner | null): boolean {
+  return a.workflowId === b?.workflowId && a.firstRunId === b.firstRunId && a.generation < b.generation;
 }
 
 function knownHost(host: HostView, before: HostFacts): HostView {
@@ -147,9 +157,7 @@ function knownHost(host: HostView, before: HostFacts): HostView {
 function request(pool: Pool, asked: HostRequest): Pool {
   const { owner } = asked;
   const isOver = (other: LeaseOwner): boolean => other.workflowId === owner.workflowId && !isSameOwner(other, owner);
-  const others = mapHosts(pool, (host) =>
-    host.owner !== null && isOver(host.owner) ? vacate(host, `${nameOf(host.owner)} was replaced.`) : host,
-  );
+  const others = mapHosts(pool, (host) => unlessOver(host, isOver));
   const queue = others.queue.filter((waiting) => !isOver(waiting.owner));
   const isKnown =
     queue.some((waiting) => isSameOwner(waiting.owner, owner)) || others.hosts.some((host) => isOwnedBy(host, owner));
@@ -175,6 +183,11 @@ function release(pool: Pool, { owner, faults }: HostRelease, at: number): Pool {
 function vacate(host: HostView, why: string): HostView {
   const heldBy = host.owner?.workflowId ?? host.vacating?.heldBy ?? null;
   return { ...host, owner: null, fence: host.fence + 1, vacating: { why, heldBy, failure: null } };
+}
+
+function unlessOver(host: HostView, isOver: (owner: LeaseOwner) => boolean): HostView {
+  const { owner } = host;
+  return owner !== null && isOver(owner) ? vacate(host, `${nameOf(owner)} was replaced.`) : host;
 }
 
 /** A host that cannot be proven empty stays out; only dirt that is new counts as a fault, not each look at it. */

@@ -82,10 +82,14 @@ function fits({ facts }: HostView, { runtime, npusPerHost }: Wish): boolean {
   return facts.runtime === runtime && facts.npus >= npusPerHost;
 }
 
-/** An operator's cordon always holds; a quarantine only while the gang could be placed without the host. */
+/**
+ * An operator's cordon always holds; a quarantine only while the gang could be placed without the host: on hosts that live, and are not stuck
+ * with what they could not be proven free of.
+ */
 function usable(fitting: readonly HostView[], { hosts }: Wish): readonly HostView[] {
   const sound = fitting.filter(({ cordon }) => cordon === null);
-  if (sound.filter(({ live }) => live).length >= hosts) return sound;
+  const isToBeHad = ({ live, vacating }: HostView): boolean => live && (vacating?.failure ?? null) === null;
+  if (sound.filter(isToBeHad).length >= hosts) return sound;
   return fitting.filter(({ cordon }) => cordon?.until !== null);
 }
 

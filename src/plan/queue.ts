@@ -51,8 +51,13 @@ export function grantHosts(pool: Pool): PoolAnswers {
   return { pool: { ...pool, hosts, queue }, grants, waiting: [] };
 }
 
+/** For those who have asked again, and hold hosts still: who has given them back meanwhile may be asking anew, and would take none for its grant. */
+export function grantsAgain(hosts: readonly HostView[], owners: readonly LeaseOwner[]): readonly HostGrant[] {
+  return owners.map((owner) => grantOf(hosts, owner)).filter(({ leases }) => leases.length > 0);
+}
+
 /** The leases that an owner holds, in the order of host names: that of node ranks. Empty when it holds none. */
-export function grantOf(hosts: readonly HostView[], owner: LeaseOwner): HostGrant {
+function grantOf(hosts: readonly HostView[], owner: LeaseOwner): HostGrant {
   const leases = hosts.filter((host) => isOwnedBy(host, owner)).map(({ facts, fence }) => ({ host: facts, fence }));
   return { owner, leases };
 }

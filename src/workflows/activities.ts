@@ -2,10 +2,15 @@
 import { proxyActivities, proxyLocalActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { ControlActivities, IoActivities, NpuActivities } from '../contract/activities.js';
 import { controlQueue, ioQueue, npuQueue } from '../contract/names.js';
-import { CONTROL, DELETE, RECORD, VERIFY, WATCH } from './options.js';
+import { ASK_POOL, CONTROL, DELETE, RECORD, VERIFY, WATCH } from './options.js';
 
 export function control(cluster: string, summary: string): ControlActivities {
   return proxyActivities<ControlActivities>({ ...CONTROL, taskQueue: controlQueue(cluster), summary });
+}
+
+/** Asks which hosts live, and does not wait for one. */
+export function askingPool(cluster: string, summary: string): Pick<ControlActivities, 'pickHost'> {
+  return proxyActivities<ControlActivities>({ ...ASK_POOL, taskQueue: controlQueue(cluster), summary });
 }
 
 /** Hashes what it finds in the store. */

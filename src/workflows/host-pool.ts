@@ -36,7 +36,7 @@ import {
   type Pool,
 } from '../plan/hosts.js';
 import { drainsOf, mustVacate, reducePool, refuseRegistration, refuseUnknown, type PoolEvent } from '../plan/leases.js';
-import { grantHosts, grantOf, isNews, waitingOf, type Waiting } from '../plan/queue.js';
+import { grantHosts, grantsAgain, isNews, waitingOf, type Waiting } from '../plan/queue.js';
 import { onIo, watching } from './activities.js';
 import { failureFacts } from './failure.js';
 import { STOP } from './options.js';
@@ -134,7 +134,7 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
         vacate(host.facts.name, host.fence).catch(unlessEnding);
     setCurrentDetails(poolDetails(pool));
 
-    const repeated = askedAgain.splice(0).map((owner) => grantOf(pool.hosts, owner));
+    const repeated = grantsAgain(pool.hosts, askedAgain.splice(0));
     const news = answers.waiting.filter((waiting) => isNews(told.get(keyOf(waiting.owner)), waiting));
     for (const { owner } of [...answers.grants, ...repeated]) told.delete(keyOf(owner));
     for (const waiting of news) told.set(keyOf(waiting.owner), waiting);

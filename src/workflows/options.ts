@@ -8,6 +8,12 @@ export const CONTROL: ActivityOptions = {
   retry: { initialInterval: '1 second', maximumInterval: '30 seconds' }, // the store may be away for hours: keep trying
 };
 
+/** Where the answer may be that no host lives at all: a stage waits for one, but this is the question whether one does. */
+export const ASK_POOL: ActivityOptions = {
+  ...CONTROL,
+  retry: { ...CONTROL.retry, nonRetryableErrorTypes: ['NoHost'] },
+};
+
 /** Looking for a resume point hashes the whole artifact that it finds, so it may take long and must say that it lives. */
 export const VERIFY: ActivityOptions = {
   startToCloseTimeout: '6 hours', // 1 TB at 50 MB/s

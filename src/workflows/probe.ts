@@ -3,7 +3,7 @@ import { CancellationScope, CancelledFailure, isCancellation, sleep } from '@tem
 import type { LastWords, TrainerLook } from '../contract/activities.js';
 import { judgeProbe, type ProbeTurn } from '../plan/probe.js';
 import type { NodeFailure } from '../plan/verdict.js';
-import { control, onIo } from './activities.js';
+import { askingPool, control, onIo } from './activities.js';
 import { failureFacts } from './failure.js';
 import { hostOf, type Generation } from './gang.js';
 import { PROBE, PROBE_STACKS } from './options.js';
@@ -105,10 +105,13 @@ export class Probe {
   private async othersLive(): Promise<boolean> {
     const { cluster, opening } = this.gang.input;
     const except = this.gang.leases.map(({ host }) => host.name);
-    return (
-      (await control(cluster, 'is any other host heard?').pickHost({ cluster, runtime: opening.runtime, except })) !==
-      null
-    );
+    try {
+      const { pickHost } = askingPool(cluster, 'is any other host heard?');
+      return (await pickHost({ cluster, runtime: opening.runtime, except })) !== null;
+    } catch (error) {
+      if (failureFacts(error).type !== 'NoHost') throw error;
+      return false;
+    }
   }
 
   /** With how far it had come and when it was last heard, which only the server still knows. */

@@ -40,12 +40,16 @@ export async function trainStage(run: RunParts, inputs: Artifacts, stageKey: str
   return requests.tellingGang(gang, () => gang.result());
 }
 
-/** Of the run that this one retries, if its training means the same. */
+/** Of the run that this one retries, or of one that that one retried, if its training means the same. */
 async function earlierCommit({ input, view }: RunParts, stageKey: string): Promise<Commit | undefined> {
-  const { runId, cluster, retries } = input;
+  const { runId, cluster, retries, retriesBefore = [] } = input;
   if (retries === undefined) return undefined;
-  const { findEarlierCommit } = control(cluster, `train: can it go on from a commit of ${retries}?`);
-  const { commit, note } = await findEarlierCommit({ runId, earlierRunId: retries, stageKey });
-  view.retries(retries, note);
-  return commit;
+  // Bounded: somebody has asked for each of them.
+  for (const earlierRunId of [retries, ...retriesBefore]) {
+    const { findEarlierCommit } = control(cluster, `train: can it go on from a commit of ${earlierRunId}?`);
+    const { commit, note } = await findEarlierCommit({ runId, earlierRunId, stageKey });
+    if (commit !== undefined || earlierRunId === retries) view.retries(retries, note);
+    if (commit !== undefined) return commit;
+  }
+  return undefined;
 }

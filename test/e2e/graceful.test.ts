@@ -158,7 +158,7 @@ test('retried with a changed spec: goes on from the commit of the stopped run, a
 
 test('who waits for hosts goes by the priority of the spec, and the queue says so', async () => {
   const hosts = ['host-a', 'host-b'];
-  for (const host of hosts) expect((await cluster.cli('hosts', 'drain', host, '--reason', 'a test')).code).toBe(0);
+  for (const host of hosts) expect((await cluster.cli('hosts', 'cordon', host, '--reason', 'a test')).code).toBe(0);
   const waits = (count: number) =>
     until(`${String(count)} wait`, LIMIT_MS, async () => {
       const waiting = await cluster.anneal.hosts.queue();

@@ -5,6 +5,7 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
+import { failure } from '../../src/activities/fail.js';
 import { createChoosePromotion } from '../../src/activities/control/choose-promotion.js';
 import { createOpenRun } from '../../src/activities/control/open-run.js';
 import { createPromote } from '../../src/activities/control/promote.js';
@@ -37,6 +38,8 @@ import {
   type FineTuneResult,
   type RetrainInput,
   type RetrainResult,
+  type TrainGangInput,
+  type TrainGangResult,
 } from '../../src/contract/messages.js';
 import {
   choiceWorkflowId,
@@ -70,6 +73,8 @@ export interface Behaviour {
   recordMetrics?: () => Promise<void>;
   /** May fail, as a restore does that finds a damaged shard. */
   stageIn?: (iteration: number, host: string) => Promise<void>;
+  /** What is damaged of a commit that is looked through as a whole; left out, nothing. */
+  damage?: (digest: string) => string | undefined;
   /** What a look at a host finds; left out, nothing. */
   checkHost?: (host: string) => HostCheck;
   /** Whether the pool hears of a host. */
@@ -148,6 +153,16 @@ export class FakeCluster {
     const input: FineTuneInput = { runId, cluster: this.name, spec: SPEC, ...more };
     return this.client.workflow.start<(input: FineTuneInput) => Promise<FineTuneResult>>(WORKFLOW_TYPES.fineTune, {
       workflowId: runWorkflowId(runId),
+      taskQueue: controlQueue(this.name),
+      args: [input],
+    });
+  }
+
+  /** A gang alone, without the run around it. */
+  async train(runId: string, opening: Partial<RunOpening> = {}) {
+    const input: TrainGangInput = { runId, cluster: this.name, opening: { ...OPENING, ...opening }, inputs: {} };
+    return this.client.workflow.start<(input: TrainGangInput) => Promise<TrainGangResult>>(WORKFLOW_TYPES.trainGang, {
+      workflowId: trainWorkflowId(runId),
       taskQueue: controlQueue(this.name),
       args: [input],
     });
@@ -267,7 +282,7 @@ export class FakeCluster {
         }
         if (news !== undefined) await tellRun(this.client, runId, news);
       },
-      findDamage: () => Promise.resolve(null),
+      findDamage: ({ fileSet }) => Promise.resolve(behaviour.damage?.(fileSet.digest) ?? null),
       findEarlierCommit: ({ earlierRunId }) => {
         const commit = lastCommit(foldRunLog(this.logOf(earlierRunId)));
         return Promise.resolve(commit === undefined ? { note: 'nothing there' } : { commit, note: 'goes on' });
@@ -301,8 +316,11 @@ export class FakeCluster {
           await Context.current().sleep(50);
         }
       },
-      pickHost: ({ except }) =>
-        Promise.resolve(HOSTS.find((host) => !except.includes(host) && behaviour.isHeard?.(host) !== false) ?? null),
+      pickHost: ({ except }) => {
+        const heard = HOSTS.filter((host) => behaviour.isHeard?.(host) !== false);
+        if (heard.length === 0) return Promise.reject(failure('NoHost', 'Nobody is heard.'));
+        return Promise.resolve(heard.find((host) => !except.includes(host)) ?? null);
+      },
       promote: () => {
         this.acts.push('promote');
         return Promise.resolve({ number: 1 });

@@ -215,6 +215,18 @@ describe('a gang', () => {
     expect(fake.logOf('hopeless').filter(({ fact }) => fact === 'open')).toHaveLength(3);
   });
 
+  test('does not count restarts that gained a checkpoint, and counts anew after each of them', async () => {
+    const saves = [10, 0, 0, 20, 0, 0, 30];
+    const { log } = await runOf({
+      trainRank: (input, _host, fake) => {
+        const saved = saves[input.generation - 1] ?? 0;
+        if (input.nodeRank === 0 && saved > 0) fake.save(input, saved);
+        return saved === 30 ? Promise.resolve({ iteration: 30 }) : Promise.reject(trainer('TrainerFailed'));
+      },
+    });
+    expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(saves.length);
+  });
+
   test('keeps the last commits: a new one drops what is too old by it, for no event more than its own', async () => {
     const lengths: number[] = [];
     for (const commits of [10, 30]) {
@@ -275,6 +287,33 @@ describe('a gang', () => {
     expect(damages[0]?.decision).toBe(
       'Drops the damaged commit of iteration 20; the commit before it is iteration 10: goes on from there.',
     );
+  });
+
+  test('drops its last commit when who reads it next finds it damaged, and trains again from the one before', async () => {
+    let published = 0;
+    const fake = await start({
+      trainRank: (input, _host, one) => {
+        for (const iteration of input.generation === 1 ? [20, 30] : [30])
+          if (input.nodeRank === 0) one.save(input, iteration);
+        return Promise.resolve({ iteration: 30 });
+      },
+      stage: (item) =>
+        item === 'publish' && published++ === 0
+          ? Promise.reject(trainer('ArtifactCorrupt', 'A shard has other bytes.'))
+          : Promise.resolve(),
+      damage: (digest) => (digest === 'g1-30' ? 'A shard has other bytes.' : undefined),
+    });
+    await fake.run('read-later');
+    expect(
+      fake
+        .logOf('read-later')
+        .map((fact) => `${fact.fact} ${fact.fact === 'open' ? '' : String(fact.iteration)}`.trim()),
+    ).toEqual(['open', 'commit 20', 'commit 30', 'drop 30', 'open', 'commit 30']);
+    expect(fake.acts).toContain('stage in g2 from 20 host-a');
+    const train = fake.client.workflow.getHandle(trainWorkflowId('read-later'));
+    expect((await train.query<GangState>(QUERIES.gang)).incidents).toMatchObject([
+      { generation: 1, host: 'the store', failure: 'CheckpointDamaged', iterationsLost: 10 },
+    ]);
   });
 
   test('steps back over damaged commits without spending the restarts that gain nothing', async () => {

@@ -184,6 +184,31 @@ describe('drain', () => {
     expect(drained).toMatchObject({ owner: null, faults: [], cordon: { reason: 'fan', until: null } });
   });
 
+  test('a gang that stages in moves before anything was launched', async () => {
+    let staged = 0;
+    const run = await submit({
+      ...endless(1),
+      stageIn: async () => {
+        if ((staged += 1) > 2) return;
+        for (;;) {
+          Context.current().heartbeat();
+          await Context.current().sleep(50);
+        }
+      },
+    });
+    await until('both hosts stage in', LIMIT_MS, () => staged === 2 || undefined);
+    await anneal.hosts.drain('host-a', 'fan');
+    expect((await run.result()).outcome).toBe('promoted');
+    expect(logged()).toEqual(['open g1', 'open g2', 'commit g2 30']);
+    expect(fake.acts.filter((act) => act.startsWith('train g')).sort()).toEqual([
+      'train g2 node 0 host-c',
+      'train g2 node 1 host-b',
+    ]);
+    expect((await run.state())?.gang?.incidents).toMatchObject([
+      { generation: 1, host: 'host-a', failure: 'Drained', iterationsLost: 0 },
+    ]);
+  });
+
   test('a host that nobody holds is cordoned, and an evaluation moves as a gang does', async () => {
     const run = await submit({
       stage: async (item, host) => {
@@ -224,6 +249,32 @@ describe('retry', () => {
     expect(logged(retried.runId)).toEqual(['commit g0 10', 'open g1', 'commit g1 30']);
     expect((await retried.state())?.retry).toEqual({ of: fake.name, note: 'goes on' });
     expect(await refusal(anneal.runs.retry(retried.runId))).toContain('has ended as promoted');
+  });
+
+  test('of a retry that was stopped before its training goes on from the commit of the first run', async () => {
+    let held = (): void => undefined;
+    const holding = new Promise<void>((resolve) => (held = resolve));
+    let isRetried = false;
+    const run = await submit({
+      trainRank: (input, _host, cluster) => {
+        const isFirst = input.runId === fake.name;
+        if (input.nodeRank === 0) cluster.save(input, isFirst ? 10 : 30);
+        return isFirst
+          ? Promise.reject(ApplicationFailure.nonRetryable('NPU out of memory', 'OutOfMemory'))
+          : Promise.resolve({ iteration: 30 });
+      },
+      stage: (item) => (item === 'convert' && isRetried ? holding : Promise.resolve()),
+    });
+    await expect(run.result()).rejects.toMatchObject({ failure: 'OutOfMemory' });
+    isRetried = true;
+    const stopped = await anneal.runs.retry(run.runId);
+    await stopped.stop();
+    await expect(stopped.result()).rejects.toMatchObject({ failure: 'Stopped' });
+    held();
+    const last = await anneal.runs.retry(stopped.runId);
+    expect((await last.result()).outcome).toBe('promoted');
+    expect(logged(last.runId)).toEqual(['commit g0 10', 'open g1', 'commit g1 30']);
+    expect((await last.state())?.retry).toEqual({ of: stopped.runId, note: 'goes on' });
   });
 
   test('of a run that goes on is refused', async () => {

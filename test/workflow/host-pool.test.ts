@@ -129,6 +129,41 @@ test('a lease whose owner was terminated is taken back', async () => {
   expect((await look()).hosts.map(({ fence }) => fence)).toEqual([3, 3, 3]);
 });
 
+test('a gang that was reset gives up what it held and goes on under a lease of its own', async () => {
+  const held = new Held();
+  await start(held.behaviour);
+  const gang = await cluster.train('reset', { hosts: 3 });
+  await until(
+    'it trains',
+    LIMIT_MS,
+    () => cluster.acts.filter((act) => act.startsWith('train g1')).length === 3 || undefined,
+  );
+  const before = await look();
+  const { events } = await gang.fetchHistory();
+  const first = events?.find(({ workflowTaskCompletedEventAttributes: completed }) => completed);
+  // As by a click in the UI, to its very begin.
+  await cluster.client.workflowService.resetWorkflowExecution({
+    namespace: 'default',
+    workflowExecution: { workflowId: gang.workflowId, runId: gang.firstExecutionRunId },
+    workflowTaskFinishEventId: first?.eventId ?? null,
+    requestId: 'reset',
+    reason: 'by the test',
+  });
+  await until(
+    'it trains again',
+    LIMIT_MS,
+    () => cluster.acts.filter((act) => act.startsWith('train g2')).length === 3 || undefined,
+  );
+  const now = await look();
+  expect(now.hosts.map(({ owner }) => owner?.generation)).toEqual([2, 2, 2]);
+  expect(now.hosts.map(({ owner }) => owner?.firstRunId)).toEqual(before.hosts.map(({ owner }) => owner?.firstRunId));
+  expect(now.hosts.map(({ fence }) => fence)).toEqual([4, 4, 4]);
+  held.letGo();
+  const reset = cluster.client.workflow.getHandle(gang.workflowId);
+  expect(await reset.result()).toMatchObject({ facts: { iteration: 30, generation: 2 } });
+  await allFree();
+});
+
 test('a pool that was terminated and begun anew grants nothing that an agent says is held, and those who wait ask again', async () => {
   const held = new Held();
   await start(held.behaviour);

@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import type { LeaseOwner } from '../../plan/hosts.js';
+import { isSameOwner, type LeaseOwner } from '../../plan/hosts.js';
 import { readJson, replaceFile } from '../../process/trainer-files.js';
 import { pause } from '../../process/wait.js';
 import { failure } from '../fail.js';
@@ -47,15 +47,16 @@ export class HostFence {
   }
 
   /** Before anything of a lease begins: stores a higher fence with its owner, and refuses a lower one. */
-  async open({ fence, owner, runId }: UnderLease): Promise<void> {
-    await this.#exclusively(() => this.#store(fence, { owner, runId }));
+  async open(lease: UnderLease): Promise<void> {
+    await this.#exclusively(() => this.#begin(lease));
   }
 
   /** Runs `start` while no lease can be taken back, so that what it starts is seen by whoever takes this one back. */
   async starting<Result>(fence: number, start: () => Promise<Result>): Promise<Result> {
     return this.#exclusively(async () => {
-      const { fence: seen } = await readFence(this.#workRoot);
-      if (fence < seen) throw this.#stale(fence, seen);
+      const { fence: seen, lease } = await readFence(this.#workRoot);
+      // Under its own number the host may have been taken back: see `#begin`.
+      if (fence < seen || lease === null) throw this.#stale(fence, seen);
       return start();
     });
   }
@@ -64,7 +65,7 @@ export class HostFence {
   async working<Result>(lease: UnderLease, work: (over: AbortSignal) => Promise<Result>): Promise<Result> {
     const over = new AbortController();
     const done = await this.#exclusively(async () => {
-      await this.#store(lease.fence, { owner: lease.owner, runId: lease.runId });
+      await this.#begin(lease);
       const running = work(over.signal);
       this.#working.set(over, running);
       return { running };
@@ -105,6 +106,16 @@ export class HostFence {
     const turn = this.#last.then(body);
     this.#last = turn.catch(() => undefined);
     return turn;
+  }
+
+  /**
+   * A pool that was started anew counts on from what the host has seen. A grant that its predecessor made in its last moment, and that the
+   * host has not seen, has the number under which the new pool takes the host back: whose the number is decides.
+   */
+  async #begin({ fence, owner, runId }: UnderLease): Promise<void> {
+    const { fence: seen, lease } = await readFence(this.#workRoot);
+    if (fence === seen && (lease === null || !isSameOwner(lease.owner, owner))) throw this.#stale(fence, seen);
+    await this.#store(fence, { owner, runId });
   }
 
   async #store(fence: number, lease: LastLease | null): Promise<void> {

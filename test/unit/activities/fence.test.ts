@@ -38,6 +38,19 @@ describe('a lease', () => {
     await expect(next.starting(3, () => Promise.resolve('begun'))).resolves.toBe('begun');
   });
 
+  test('under the number by which the host was taken back is refused: a pool that was started anew has counted to it again', async () => {
+    await fence.vacate(4, () => Promise.resolve());
+    await expect(fence.open(lease(4))).rejects.toMatchObject(stale);
+    await expect(fence.working(lease(4), () => Promise.resolve())).rejects.toMatchObject(stale);
+    expect(await readFence(workRoot)).toEqual({ fence: 4, lease: null });
+    // Nor does it help to have been there before: what was staged in then is not launched.
+    await fence.open(lease(5, 'mine'));
+    await fence.vacate(5, () => Promise.resolve());
+    await expect(fence.starting(5, () => Promise.resolve())).rejects.toMatchObject(stale);
+    await fence.open(lease(6, 'other'));
+    await expect(fence.open(lease(6, 'mine'))).rejects.toMatchObject(stale);
+  });
+
   test('that two ask for at once ends with the higher one, in whatever order they come', async () => {
     await Promise.allSettled([fence.open(lease(2)), fence.open(lease(9)), fence.open(lease(4))]);
     expect((await readFence(workRoot)).fence).toBe(9);

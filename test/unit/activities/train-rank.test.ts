@@ -11,7 +11,7 @@ import { HostFence } from '../../../src/activities/host/fence.js';
 import { storeBundle } from '../../../src/activities/host/incident-bundle.js';
 import { createTrainRank } from '../../../src/activities/host/train-rank.js';
 import { hostLockFile, trainersFolder } from '../../../src/activities/host/work-folders.js';
-import type { TrainRankResult } from '../../../src/contract/activities.js';
+import type { TrainRankInput, TrainRankResult } from '../../../src/contract/activities.js';
 import { checkpointPrefix, incidentNodeFolder, savedName } from '../../../src/contract/store-keys.js';
 import type { HangLimits } from '../../../src/plan/hang.js';
 import { kernelLines } from '../../../src/process/kernel-log.js';
@@ -61,6 +61,8 @@ async function stagedHost(script?: string, limits?: HangLimits, nodeRank = 0) {
   if (script === undefined) await copyFile(join(import.meta.dirname, '../../support/stand_in_torchrun.py'), torchrun);
   else await writeFile(torchrun, script);
   await chmod(torchrun, 0o755);
+  const owner = { workflowId: `run/${marker.runId}/train`, firstRunId: 'first', generation: 1 };
+  await new HostFence(workRoot, 'host-a').open({ fence: 1, runId: marker.runId, owner });
   const store = new Store(join(root, 'store'));
   const beats = new Set<string>();
   const asked = { toStop: false };
@@ -86,12 +88,12 @@ async function stagedHost(script?: string, limits?: HangLimits, nodeRank = 0) {
     resumeIteration: 0,
     reachedIteration: 0,
   };
-  const attempt = (name: string) => {
+  const attempt = (name: string, change: Partial<TrainRankInput> = {}) => {
     const environment = new MockActivityEnvironment({ taskToken: Buffer.from(name) });
-    const end: Promise<TrainRankResult> = environment.run(
-      createTrainRank(deps, new HostFence(workRoot, 'host-a')),
-      input,
-    );
+    const end: Promise<TrainRankResult> = environment.run(createTrainRank(deps, new HostFence(workRoot, 'host-a')), {
+      ...input,
+      ...change,
+    });
     return { environment, end };
   };
   return { marker, dir, store, beats, asked, attempt };
@@ -112,6 +114,18 @@ test('of attempts that race for one rank, one starts the trainer and the others 
   asked.toStop = true;
   for (const { environment } of attempts) environment.cancel();
   for (const end of await ends) expect(end).toMatchObject({ name: 'CancelledFailure' });
+  expect(await readExit(dir)).toMatchObject({ reason: 'stopped', left: [] });
+}, 40_000);
+
+test('the trainer of an older generation of its run is ended where it holds the host, and waited for', async () => {
+  const { marker, dir, attempt } = await stagedHost('#!/bin/sh\nexec sleep 600\n');
+  const older = attempt('older').end.catch((error: unknown) => error);
+  await until('the older one runs', LIMIT_MS, async () => (await exists(join(dir, 'state.json'))) || undefined);
+  const newer = trainerDir(trainersFolder(marker.workRoot), { ...marker, generation: 2 });
+  await mkdir(newer, { recursive: true });
+  await copyFile(join(dir, 'plan.json'), join(newer, 'plan.json'));
+  await expect(attempt('newer', { generation: 2 }).end).rejects.toMatchObject({ type: 'HostBusy' });
+  expect(await older).toMatchObject({ type: 'StaleGeneration' });
   expect(await readExit(dir)).toMatchObject({ reason: 'stopped', left: [] });
 }, 40_000);
 

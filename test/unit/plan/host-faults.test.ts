@@ -111,6 +111,16 @@ describe('a host', () => {
     scene.turn(released(owner('y')), released(owner('z'))).vacated();
     expect(scene.turn(request(owner('w'), 3)).granted[0]).toContain('w: a ');
   });
+
+  test('in quarantine is not passed over for one that cannot be proven empty, which may take for ever', () => {
+    const scene = new Scene().turn(...free('a', 'b', 'c'));
+    for (const generation of [1, 2]) lose(scene, 'x', generation, ['a'], 'a', HOUR);
+    scene.turn(request(owner('y'), 1, { prefer: ['b'] })).turn(released(owner('y')), request(owner('z'), 2));
+    expect(scene.granted).toEqual([]);
+    const { fence } = scene.host('b');
+    scene.turn({ event: 'not vacated', host: 'b', fence, failure: 'HostDirty', why: 'pid 7', at: HOUR });
+    expect(scene.granted[0]).toMatch(/^z: a \d+, c \d+$/);
+  });
 });
 
 test('one run sets no more than two hosts apart, however many it blames', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { hostStatus } from '../../../src/plan/hosts.js';
 import { drainsOf, mustVacate, refuseRegistration } from '../../../src/plan/leases.js';
-import { isNews } from '../../../src/plan/queue.js';
+import { grantsAgain, isNews } from '../../../src/plan/queue.js';
 import { facts, free, owner, registered, released, request, Scene, seen } from '../../support/pool-events.js';
 
 const x = owner('x');
@@ -53,6 +53,14 @@ describe('a request', () => {
     expect(scene.turn(request(x, 1)).granted).toEqual([]);
     expect(scene.answers.pool.queue).toEqual([]);
     expect(new Scene().turn(request(x, 1), request(x, 1)).answers.pool.queue).toHaveLength(1);
+  });
+
+  test('that arrives again is answered with the same leases, and not when they were given back meanwhile', () => {
+    const scene = new Scene().turn(...free('a', 'b'), request(x, 2));
+    const again = () => grantsAgain(scene.answers.pool.hosts, [x, y]);
+    expect(again()).toEqual(scene.answers.grants);
+    scene.turn(released(x), request(x, 2));
+    expect(again()).toEqual([]);
   });
 
   test.each([
@@ -172,6 +180,26 @@ describe('a pool that was started anew', () => {
     expect([scene.granted, scene.host('a').fence]).toEqual([[], 7]);
     expect(scene.turn(released(x)).granted).toEqual([]);
     expect(scene.vacated().granted).toEqual(['y: a 9']);
+  });
+
+  test.each([
+    ['waits for its next one', [request(owner('x', 2), 2)]],
+    ['holds its next one', [registered('b', { fence: 4, held: owner('x', 2) })]],
+  ])('takes back what is still held by a generation of a gang that %s, whichever it hears of first', (_, known) => {
+    const late = registered('a', { fence: 7, held: x });
+    for (const events of [
+      [...known, late],
+      [late, ...known],
+    ]) {
+      const scene = new Scene().turn(...events);
+      expect([scene.host('a').owner, scene.host('a').fence, mustVacate(scene.host('a'))]).toEqual([null, 8, true]);
+    }
+  });
+
+  test('does not take one gang for another of its workflow id, which may be the newer one', () => {
+    const other = owner('x', 2, 'second');
+    const scene = new Scene().turn(registered('a', { held: other }), registered('b', { held: x }));
+    expect([scene.host('a').owner, scene.host('b').owner]).toEqual([other, x]);
   });
 });
 

@@ -13,7 +13,7 @@ const anOwner = fc
   .map(([id, generation, run]) => owner(id, generation, run));
 
 /** Who held hosts of a pool that was terminated: its gangs run on, and ask for nothing while they do. */
-const ofBefore = fc.constantFrom(owner('before-1'), owner('before-2'));
+const ofBefore = fc.constantFrom(owner('before-1'), owner('before-1', 2), owner('before-2'));
 
 /** A vacating is answered rightly, with the fence of the moment, or late, with any. */
 type Step = PoolEvent | { readonly event: 'proven'; readonly host: string };

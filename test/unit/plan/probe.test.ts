@@ -14,6 +14,7 @@ describe('hosts', () => {
     ['11', []],
     ['10', [1]],
     ['011', [0]],
+    ['0101', [0, 2]],
     // Nobody answered, then all do: the control plane was away.
     ['00 11', []],
     // Others are heard all the time, so it is these that are gone.
