@@ -9,6 +9,8 @@ type Check = (host: HostReadings) => CheckResult | undefined;
 /** By both runtimes, since our own tools run on both; on Ascend the adapter comes to them. */
 export const PACKAGES = ['torch', 'numpy', 'pillow', 'tokenizers', 'safetensors'] as const;
 export const ASCEND_PACKAGES = [...PACKAGES, 'torch-npu'] as const;
+/** Its folder may also lie on PYTHONPATH, where it has no version. */
+export const OPTIONAL_PACKAGES: readonly string[] = ['mindspeed'];
 export const PROGRAMS = ['python', 'torchrun', 'mm-convert'] as const;
 const TORCH_ON_ASCEND = ['2.6.0', '2.7.1'];
 
@@ -39,12 +41,13 @@ function packageFindings(
   remedy: string,
 ): readonly Finding[] {
   const findings: Finding[] = [];
-  const missing = Object.keys(packages).filter((name) => packages[name] === null);
+  const needed = Object.keys(packages).filter((name) => !OPTIONAL_PACKAGES.includes(name));
+  const missing = needed.filter((name) => packages[name] === null);
   if (missing.length > 0)
     findings.push(
       finding('refuse', {
         sentence: `The runtime's Python ${version} has no ${missing.join(', no ')}.`,
-        ...{ value: missing.join(', '), rule: `must have ${Object.keys(packages).join(', ')}`, remedy },
+        ...{ value: missing.join(', '), rule: `must have ${needed.join(', ')}`, remedy },
       }),
     );
   const torch = packages['torch']?.split('+')[0];

@@ -4,7 +4,7 @@ import type { StoreSettings } from '../storage/store-settings.js';
 import { missingIn, probeAscend } from './ascend-probe.js';
 import { readBaseline } from './baseline.js';
 import { errorsOfDay, readErrorHistory } from './error-history.js';
-import { ASCEND_PACKAGES, PACKAGES, PROGRAMS } from './host-checks.js';
+import { ASCEND_PACKAGES, OPTIONAL_PACKAGES, PACKAGES, PROGRAMS } from './host-checks.js';
 import { lookWithPython, portReadings, reachStore, spaceAt } from './host-probe.js';
 import type { AscendReadings, ChipReadings, HostReadings } from './host-readings.js';
 import { valueOf } from './reading.js';
@@ -27,7 +27,7 @@ const ANY_PYTHON = 'python3';
 
 export async function probeHost(places: HostPlaces, limits?: ProbeLimits): Promise<HostReadings> {
   const { runtime, npus, workRoot, leastDiskBytes, runtimeBin, store } = places;
-  const packages = runtime === 'ascend' ? ASCEND_PACKAGES : PACKAGES;
+  const packages = runtime === 'ascend' ? [...ASCEND_PACKAGES, ...OPTIONAL_PACKAGES] : PACKAGES;
   const [ascend, look, disk, shm, ports, reached] = await Promise.all([
     places.ascend === undefined ? undefined : withMemories(places.ascend, workRoot, limits),
     lookWithPython(runtimeBin === undefined ? ANY_PYTHON : join(runtimeBin, 'python'), packages),

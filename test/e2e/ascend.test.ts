@@ -83,6 +83,17 @@ describe('the chain once through', () => {
     expect(printed).toContain(`loss: ${exponential(rows.at(-1)?.loss ?? 0)} `);
   });
 
+  test('the log of each node begins with what it ran on, so that the store keeps it for each generation', async () => {
+    for (const [nodeRank, host] of HOSTS.entries()) {
+      const printed = await readFile(join(dirOf(host, 'once', 1, nodeRank), 'trainer.log'), 'utf8');
+      expect(printed.split('\n')[0]).toMatch(
+        new RegExp(
+          `^\\[anneal\\] generation 1, node ${String(nodeRank)} on ${host}: runtime ascend, torch \\S+, torch-npu 2\\.7\\.1, MindSpeed 0\\.12\\.1, driver .*CANN .*Megatron 0\\.12\\.1`,
+        ),
+      );
+    }
+  });
+
   test('an environment of three parts: host, plan and lease, and CANN writes its own log into its folder', async () => {
     for (const [nodeRank, host] of HOSTS.entries()) {
       const dir = dirOf(host, 'once', 1, nodeRank);

@@ -281,6 +281,7 @@ describe('the command', () => {
     const { code, stdout } = await cluster.cli('logs', 'first', '--stage', 'train', '--node', '1');
     expect(code).toBe(0);
     const printed = await readFile(join(trainers[1]!.dir, 'trainer.log'), 'utf8');
+    expect(printed).toMatch(/^\[anneal\] generation 1, node 1 on host-[ab]: runtime cpu, torch \d+\.\d+/);
     expect(printed).toContain(`iteration ${String(ITERATIONS).padStart(8)}/`);
     expect(stdout.trim()).toBe(printed.trim());
     expect((await cluster.cli('logs', 'no-such-run')).code).toBe(4);

@@ -170,7 +170,7 @@ export class AscendHost {
       await stopEverything({ marker, lockFile: hostLockFile(workRoot), graceMs: 0 });
     });
     const port = masterPort === 0 ? (await run(io.openRendezvous, { ...node, exclude: [] })).port : masterPort;
-    const train = createTrainRank(this.deps, fence);
+    const train = createTrainRank(this.deps, fence, { versions: {} });
     const input = { ...node, fence: generation, inputs, masterAddress: '127.0.0.1', masterPort: port };
     return {
       dir: this.node(generation, nodeRank).dir,

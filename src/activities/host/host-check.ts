@@ -1,6 +1,6 @@
 /** What a gang hears of a look at a host: what speaks against it, shortened, and what must be the same on all its hosts. Pure. */
 import { CHIP_KIND, ERROR_CORRECTION, type HostCheck, type HostFinding } from '../../plan/preflight.js';
-import type { AscendReadings, HostReadings } from '../../preflight/host-readings.js';
+import type { AscendReadings, HostReadings, PythonReadings } from '../../preflight/host-readings.js';
 import type { Judgement } from '../../preflight/judge.js';
 import { valueOf } from '../../preflight/reading.js';
 
@@ -32,14 +32,14 @@ function versionsOf({ python, ascend }: HostReadings): Readonly<Record<string, s
   const packages = python === undefined ? undefined : valueOf(python)?.packages;
   const found = {
     torch: packages?.['torch'] ?? undefined,
-    ...(ascend === undefined ? {} : npuVersions(ascend, packages?.['torch-npu'] ?? undefined)),
+    ...(ascend === undefined ? {} : npuVersions(ascend, packages ?? {})),
   };
   return Object.fromEntries(Object.entries(found).filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
 function npuVersions(
   { chips, versions }: AscendReadings,
-  torchNpu: string | undefined,
+  packages: PythonReadings['packages'],
 ): Record<string, string | undefined> {
   const ofAll = (show: (chip: AscendReadings['chips'][number]) => string | undefined): string | undefined => {
     const shown = new Set(chips.map(show));
@@ -47,7 +47,8 @@ function npuVersions(
     return shown.size === 1 ? [...shown][0] : undefined;
   };
   return {
-    'torch-npu': torchNpu,
+    'torch-npu': packages['torch-npu'] ?? undefined,
+    MindSpeed: packages['mindspeed'] ?? undefined,
     driver: valueOf(versions.driver),
     firmware: valueOf(versions.firmware),
     CANN: valueOf(versions.cann),

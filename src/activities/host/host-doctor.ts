@@ -31,6 +31,7 @@ export class HostDoctor {
   #looking: Promise<HostCheck> | undefined;
   #probing: Promise<HostReadings> | undefined;
   #health: HostHealth | undefined;
+  #versions: HostCheck['versions'] = {};
   readonly #serverClock = new ServerClock();
 
   constructor(places: HostPlaces) {
@@ -40,6 +41,11 @@ export class HostDoctor {
   /** What the last look has found; undefined before the first. */
   get health(): HostHealth | undefined {
     return this.#health;
+  }
+
+  /** What a training on this host runs on, by the last look; empty before the first. */
+  get versions(): HostCheck['versions'] {
+    return this.#versions;
   }
 
   /** What the host is like at this moment, whole and whether or not it passes. */
@@ -77,6 +83,7 @@ export class HostDoctor {
       }
       const check = hostCheck(readings, judgement);
       this.#note(judgement.isFit, check.findings);
+      this.#versions = check.versions;
       // A look is none the worse for a disk that takes no note of it.
       await noteErrors(this.#places.workRoot, readings.ascend?.chips ?? [], Date.now()).catch(() => undefined);
       return check;

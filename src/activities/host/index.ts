@@ -32,6 +32,6 @@ export function createHostActivities(
       probeTrainer: createProbeTrainer(deps),
       vacateHost,
     },
-    npu: { trainRank: createTrainRank(deps, fence), evaluateModel },
+    npu: { trainRank: createTrainRank(deps, fence, doctor), evaluateModel },
   };
 }

@@ -15,6 +15,8 @@ import { beat } from './acknowledged-beats.js';
 import type { HostDeps } from './deps.js';
 import { endOfTraining, LEFT_OVER_SECONDS } from './end-of-training.js';
 import type { HostFence } from './fence.js';
+import type { HostDoctor } from './host-doctor.js';
+import { writeHeading } from './log-heading.js';
 import { watchForHang } from './hang-watch.js';
 import { endLingering } from './lingering.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
@@ -29,13 +31,17 @@ import { cacheFolder, hostLockFile, tokenizerFolder, trainersFolder } from './wo
 /** How long the SDK may take to confirm a cancel that a beat has already told us of; without it the server refuses our word. */
 const CONFIRM_MS = 10_000;
 
-export function createTrainRank(deps: HostDeps, fence: HostFence): NpuActivities['trainRank'] {
+export function createTrainRank(
+  deps: HostDeps,
+  fence: HostFence,
+  doctor: Pick<HostDoctor, 'versions'>,
+): NpuActivities['trainRank'] {
   return (input) =>
     orFail(async () => {
       const dir = trainerDir(trainersFolder(deps.workRoot), input);
       const { plan, isAdopted, pid } = await fence.starting(input.fence, async () => {
         const staged = await readStagedPlan(dir);
-        return { plan: staged, ...(await launchOrAdopt(deps, input, staged, dir)) };
+        return { plan: staged, ...(await launchOrAdopt(deps, input, staged, dir, doctor.versions)) };
       });
       const backend = backendFor({ kind: plan.runtime });
       const folder = join(dir, 'save');
@@ -73,7 +79,13 @@ interface Found {
 }
 
 /** At most one start per (run, generation, rank), ever; a trainer that is there is adopted, one that is lost is swept. */
-async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, dir: string): Promise<Found> {
+async function launchOrAdopt(
+  deps: HostDeps,
+  input: TrainRankInput,
+  plan: Plan,
+  dir: string,
+  versions: HostDoctor['versions'],
+): Promise<Found> {
   const { runId, generation, nodeRank } = input;
   const { workRoot } = deps;
   const marker = { workRoot, runId, generation, nodeRank };
@@ -101,6 +113,13 @@ async function launchOrAdopt(deps: HostDeps, input: TrainRankInput, plan: Plan, 
   };
   await writePlannedFiles(plan.stages.train, values, dir);
   await renewLease(dir, monotonicSeconds());
+  await writeHeading(join(dir, 'trainer.log'), {
+    host: deps.facts.name,
+    generation,
+    nodeRank,
+    runtime: plan.runtime,
+    versions,
+  });
   const launched = await launchTrainer({
     ...{ dir, lockFile, marker, ...fillCommand(deps, command, values) },
     leaseTtlMs: deps.leaseTtlSeconds * 1000,

@@ -90,10 +90,8 @@ async function stagedHost(script?: string, limits?: HangLimits, nodeRank = 0) {
   };
   const attempt = (name: string, change: Partial<TrainRankInput> = {}) => {
     const environment = new MockActivityEnvironment({ taskToken: Buffer.from(name) });
-    const end: Promise<TrainRankResult> = environment.run(createTrainRank(deps, new HostFence(workRoot, 'host-a')), {
-      ...input,
-      ...change,
-    });
+    const trainRank = createTrainRank(deps, new HostFence(workRoot, 'host-a'), { versions: { torch: '2.7.1' } });
+    const end: Promise<TrainRankResult> = environment.run(trainRank, { ...input, ...change });
     return { environment, end };
   };
   return { marker, dir, store, beats, asked, attempt };
@@ -110,6 +108,9 @@ test('of attempts that race for one rank, one starts the trainer and the others 
       .map((found) => found.pid)
       .sort(),
   ).toEqual([pid, trainer].sort());
+  expect(await readFile(join(dir, 'trainer.log'), 'utf8')).toBe(
+    '[anneal] generation 1, node 0 on host-a: runtime cpu, torch 2.7.1\n',
+  );
 
   asked.toStop = true;
   for (const { environment } of attempts) environment.cancel();
