@@ -116,11 +116,11 @@ test('a clock that nobody keeps right is held against the clock of the server th
   };
   // STA_UNSYNC
   await writeFile(join(runtimeBin, 'python'), `#!/bin/sh\necho '${ANSWER.replace('"status":0', '"status":64')}'\n`);
-  expect(await clockOf(7)).toEqual([['refuse', expect.stringMatching(/^The clock is at least 6 minutes ahead of/)]]);
+  expect(await clockOf(7.5)).toEqual([['refuse', expect.stringMatching(/^The clock is at least 7 minutes ahead of/)]]);
   // Nobody asks from there: the clock has not been set since.
   expect((await doctor.look()).findings).toMatchObject([{ check: 'clock', severity: 'refuse' }]);
   expect(doctor.health?.isFit).toBe(false);
-  expect(await clockOf(-7)).toEqual([['refuse', expect.stringMatching(/^The clock is at least 6 minutes behind/)]]);
+  expect(await clockOf(-7.5)).toEqual([['refuse', expect.stringMatching(/^The clock is at least 7 minutes behind/)]]);
   // Five minutes and a quarter of one, in which a task may wait.
   expect(await clockOf(5.2)).toEqual([['warn', expect.stringMatching(/^Nobody keeps the clock right/)]]);
   expect(await clockOf(0)).toEqual([['warn', expect.stringMatching(/^Nobody keeps the clock right/)]]);
