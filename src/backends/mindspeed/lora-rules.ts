@@ -11,9 +11,9 @@ export function loraRules(question: Question): readonly Refusal[] {
   return [...layoutRules(question), ...recomputeRules(question), ...tensorRules(question), ...tiedRules(question)];
 }
 
-function layoutRules({ spec }: Question): Refusal[] {
+function layoutRules({ spec, layout }: Question): Refusal[] {
   const found: Refusal[] = [];
-  if (spec.layout.distTrain !== undefined)
+  if (layout.distTrain)
     found.push({
       path: 'layout.distTrain',
       value: spec.layout.distTrain,
@@ -21,7 +21,7 @@ function layoutRules({ spec }: Question): Refusal[] {
       remedy: 'Use visionLayersPerStage and languageLayersPerStage.',
     });
   // lora_patch.py, line 160: it renames state_dict['model'], and with virtual stages there are model0 and model1.
-  if (spec.layout.virtualPipeline !== undefined)
+  if (layout.virtualStages > 1)
     found.push({
       path: 'layout.virtualPipeline',
       value: spec.layout.virtualPipeline,

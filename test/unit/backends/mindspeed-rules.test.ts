@@ -642,6 +642,12 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
   ],
   [
     'CPU trainer',
+    'nothing is dropped by chance',
+    { ...demoInput, model: { ...demoInput.model, lora: { rank: 4, alpha: 8, dropout: 0.1 } } },
+    'model.lora.dropout is 0.1: it must be 0 with runtime.kind "cpu", whose trainer drops nothing by chance. Leave it out.',
+  ],
+  [
+    'CPU trainer',
     'one tile an image',
     { ...demoInput, data: { ...demoInput.data, maximumTiles: 4 } },
     'data.maximumTiles is 4: it must be 1 with runtime.kind "cpu", whose trainer sees each image as one tile. Leave it out.',
