@@ -15,6 +15,7 @@ import { until, within } from '../support/until.js';
 
 const LIMIT_MS = 180_000;
 const RUN = 'adapted';
+const EVERY = 10;
 
 let cluster: DevCluster;
 let spec: RunSpecInput;
@@ -23,8 +24,12 @@ beforeAll(async () => {
   cluster = await DevCluster.start({ agents: 2 });
   const data = join(cluster.root, 'data');
   await writeDigits(data);
-  const small = smallSpec({ data, iterations: 30 });
-  spec = { ...small, model: { ...small.model, lora: { rank: 4, alpha: 8, targets: ['linear_qkv', 'linear_fc2'] } } };
+  const small = smallSpec({ data, iterations: 60 });
+  spec = {
+    ...small,
+    checkpoint: { everyIterations: EVERY },
+    model: { ...small.model, lora: { rank: 4, alpha: 8, targets: ['linear_qkv', 'linear_fc2'] } },
+  };
 });
 
 afterAll(async () => {
@@ -45,15 +50,15 @@ async function lossesOf(generation: number): Promise<ReadonlyMap<number, string>
   return found;
 }
 
-/** Some iterations behind a save, so that there is something to train twice. */
-async function killBetweenSaves(run: RunHandle): Promise<void> {
-  const rank = await until('a rank is to be killed', LIMIT_MS, async () => {
-    const [first] = await commitsOf(cluster, run.runId).catch(() => []);
+/** Behind a save, so that there is something to train twice. */
+async function killBetweenSaves({ runId }: RunHandle): Promise<void> {
+  const trainers = await until('both nodes train', LIMIT_MS, () => trainersOf(cluster, runId, 1));
+  await until('adapters are committed, and a rank is behind a save', LIMIT_MS, async () => {
+    const commits = await commitsOf(cluster, runId).catch(() => []);
     const reached = Math.max(0, ...(await lossesOf(1)).keys());
-    if (first === undefined || reached % 10 < 3 || reached % 10 > 7) return undefined;
-    return (await trainersOf(cluster, run.runId, 1))?.[1]?.rank;
+    return (commits.length > 0 && reached % EVERY > 1) || undefined;
   });
-  process.kill(rank, 'SIGKILL');
+  for (const { nodeRank, rank } of trainers) if (nodeRank === 1) process.kill(rank, 'SIGKILL');
 }
 
 test('a killed rank costs iterations, never bits, and the result is one model', async () => {
@@ -70,7 +75,7 @@ test('a killed rank costs iterations, never bits, and the result is one model', 
   // What was trained twice was trained to the same bits.
   const [before, after] = [await lossesOf(1), await lossesOf(2)];
   const twice = [...before.keys()].filter((iteration) => after.has(iteration));
-  expect(twice.length).toBeGreaterThan(1);
+  expect(twice.length).toBeGreaterThan(0);
   expect(twice.map((iteration) => after.get(iteration))).toEqual(twice.map((iteration) => before.get(iteration)));
 
   // Both hosts stayed, so the base beside the adapters came from their own disks too.
