@@ -10,6 +10,7 @@ import { jobOf } from './job-of.js';
 import { trainCommand } from './mindspeed/arguments.js';
 import { convertCommands, publishCommands } from './mindspeed/convert.js';
 import type { Job } from './mindspeed/job.js';
+import { untrained } from './mindspeed/lora.js';
 import { checkModel } from './model-rules.js';
 import { stageParameters } from './stage-parameters.js';
 import { evaluateCommands, prepareCommand } from './tools.js';
@@ -23,7 +24,7 @@ export function composePlan(spec: RunSpec): Composed {
     ...checkLayout({
       layout: job.layout,
       dimensions: job.model.dimensions,
-      freeze: spec.model.freeze,
+      freeze: untrained(spec.model),
       globalBatchSize: spec.training.globalBatchSize,
       microBatchSize: spec.training.microBatchSize,
       sequenceLength: spec.training.sequenceLength,
@@ -88,7 +89,10 @@ function stagesOf(job: Job): Readonly<Record<StageName, StagePlan>> {
       ],
       commands: [trainCommand(job)],
     }),
-    publish: stage('publish', { inputs: ['checkpoint', 'model'], commands: publishCommands(job) }),
+    publish: stage('publish', {
+      inputs: job.spec.model.lora === undefined ? ['checkpoint', 'model'] : ['checkpoint', 'converted', 'model'],
+      commands: publishCommands(job),
+    }),
     evaluate: stage('evaluate', { inputs: ['model', 'published', 'dataset'], commands: evaluateCommands(job) }),
   };
 }

@@ -7,6 +7,7 @@ import { layerRows, type TowerLayout } from '../plan/layout.js';
 import { featuresOf } from '../spec/runtime.js';
 import type { SourceSpec } from '../spec/source.js';
 import type { Job } from './mindspeed/job.js';
+import { targetsOf } from './mindspeed/lora.js';
 import { SPLIT_SEED } from './tools.js';
 
 export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHoles>> {
@@ -14,6 +15,7 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
   const { release } = profile;
   // Where training begins is told by the digest of what was converted.
   const { initFrom, ...training } = spec.training;
+  const { lora } = spec.model;
   const split = {
     distTrain: layout.distTrain,
     vision: splitOf(layout.vision),
@@ -45,8 +47,9 @@ export function stageParameters(job: Job): Readonly<Record<StageName, JsonWithHo
       language: towerParameters(layout.language),
       training,
       ...featureParameters(job),
+      ...(lora === undefined ? {} : { lora: { ...lora, targets: targetsOf(lora) } }),
     },
-    publish: { release, split },
+    publish: { release, split, ...(lora === undefined ? {} : { lora: { rank: lora.rank, alpha: lora.alpha } }) },
     evaluate: { release, maximumSamples: spec.evaluation.maximumSamples },
   };
 }

@@ -114,6 +114,7 @@ function gib(bytes: number): string {
   return (bytes / 2 ** 30).toFixed(1);
 }
 
+/** Of adapters a checkpoint is less than one. */
 function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(0)} GB`;
+  return `${(bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0)} GB`;
 }

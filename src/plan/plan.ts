@@ -9,7 +9,7 @@ import type { HangLimits } from './hang.js';
  * - `start`          the save folder that training begins from, where the spec names one
  * - `baseModel` `converted` `dataset` `trained` `published`  verified local copies of earlier stages' artifacts
  * - `sourceData`     the fetched data set
- * - `load` `save`    the generation's read-only load folder and its fresh save folder
+ * - `load` `save`    the generation's read-only load folder and its fresh save folder; with adapters `converted` is a load folder too
  * - `masterAddress` `masterPort` `nodeRank`  the rendezvous of this generation
  */
 export type HoleName =
@@ -44,6 +44,8 @@ export interface CommandPlan {
   readonly cwd: Argument;
   /** What the program is answered on its standard input; left out, it gets none. */
   readonly stdin?: string;
+  /** Of a training: further arguments when it goes on from a checkpoint that does not hold the model. */
+  readonly whenResumed?: readonly Argument[];
 }
 
 /** A JSON file that the agent writes below `work` before the command starts; holes may stand for any string in it. */
@@ -128,6 +130,16 @@ export interface Plan {
 
 /** The value of every hole that a command may have, on one host. */
 export type HoleValues = Readonly<Partial<Record<HoleName, string>>>;
+
+/** The command of a training that goes on from an iteration, or begins at 0. */
+export function commandFrom({ whenResumed = [], ...command }: CommandPlan, iteration: number): CommandPlan {
+  return iteration === 0 ? command : { ...command, args: [...command.args, ...whenResumed] };
+}
+
+/** Whether a checkpoint holds adapters alone, so that a training goes on from it with the converted model beside it. */
+export function resumesOnBase({ stages }: Plan): boolean {
+  return stages.train.commands.some(({ whenResumed }) => whenResumed !== undefined);
+}
 
 /** Fills one argument; a hole that has no value is a mistake of ours, and the message names it. */
 export function fillArgument(argument: Argument, values: HoleValues): string {

@@ -48,6 +48,26 @@ export const Dimensions = z.strictObject({
 });
 export type Dimensions = z.output<typeof Dimensions>;
 
+/** The linear layers of a block, in both towers and (the last two) between them, by MindSpeed MM's names. */
+export const LORA_TARGETS = ['linear_qkv', 'linear_proj', 'linear_fc1', 'linear_fc2'] as const;
+
+export const LoraSpec = z.strictObject({
+  rank: count.describe('--lora-r'),
+  alpha: count.describe('--lora-alpha; what adapters give is multiplied by alpha / rank'),
+  dropout: z
+    .number('must be a number')
+    .min(0, 'must be 0 or more')
+    .lt(1, 'must be below 1')
+    .default(0)
+    .describe('--lora-dropout'),
+  targets: z
+    .array(z.enum(LORA_TARGETS, `must be one of ${LORA_TARGETS.join(', ')}`))
+    .min(1, 'must name at least one layer')
+    .default([...LORA_TARGETS])
+    .describe('--lora-target-modules: the layers that get adapters, in all that is not frozen.'),
+});
+export type LoraSpec = z.output<typeof LoraSpec>;
+
 export const ModelSpec = z
   .strictObject({
     family: z.enum(['internvl3', 'internvl2.5', 'qwen2.5-vl'], 'must be one of internvl3, internvl2.5, qwen2.5-vl'),
@@ -61,6 +81,7 @@ export const ModelSpec = z
       .max(2, 'must leave at least one of vision, projector and language to be trained')
       .default([])
       .describe('Towers whose weights stay as they are.'),
+    lora: LoraSpec.optional().describe('Adapters are trained instead of weights; left out, the weights are.'),
     trustRemoteCode: z
       .boolean()
       .default(false)

@@ -9,11 +9,11 @@ const REPLACED: Readonly<Record<string, readonly [rule: string, remedy: string]>
   numlayerspervirtualpipelinestage: VIRTUAL,
   numvirtualstagesperpipelinerank: VIRTUAL,
   ...Object.fromEntries(
-    ['lora', 'loraR', 'loraRank', 'loraAlpha', 'loraTargetModules', 'loadBaseModel'].map((key) => [
+    ['lora', 'loraR', 'loraRank', 'loraAlpha', 'loraDropout', 'loraTargetModules', 'loadBaseModel'].map((key) => [
       key.toLowerCase(),
       [
-        'must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL; it saves adapters alone, which nothing here can publish',
-        'Leave it out and freeze what shall stay as it is (model.freeze).',
+        'must not be there: LoRA is a group of the model, and the base model is found by itself',
+        'Write model.lora with rank and alpha.',
       ] as const,
     ]),
   ),

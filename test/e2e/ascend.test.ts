@@ -160,6 +160,29 @@ describe('a generation that breaks', () => {
     expect(log).toEqual([10]);
     expect((await commitsOf(cluster, 'corrupt')).at(-1)).toMatchObject({ iteration: 20, generation: 3 });
   });
+
+  test('adapters: the base is named from the first checkpoint on and never at the start, and merged with them into a whole model', async () => {
+    await runtime.trap('card-dies 12 1');
+    const adapted: RunSpecInput = {
+      ...anew(0.002),
+      model: { ...spec.model, lora: { rank: 4, alpha: 8 } },
+      // The release has no adapters with Dist-train.
+      layout: { hosts: 2, npusPerHost: 1, visionLayersPerStage: [2, 0], languageLayersPerStage: [1, 1] },
+    };
+    expect((await run('adapted', adapted)).outcome).toBe('promoted');
+    expect((await incidentsOf('adapted')).map(({ generation }) => generation)).toEqual([1]);
+    const named = async (generation: number): Promise<boolean[]> => {
+      const launches = HOSTS.flatMap((host) => [0, 1].map((node) => dirOf(host, 'adapted', generation, node)));
+      const texts = await Promise.all(
+        launches.map((dir) => readFile(join(dir, 'launch.json'), 'utf8').catch(() => undefined)),
+      );
+      return texts.flatMap((text) => (text === undefined ? [] : [text.includes('--load-base-model')]));
+    };
+    expect([await named(1), await named(2)]).toEqual([
+      [false, false],
+      [true, true],
+    ]);
+  });
 });
 
 /** As C's `%E`, two digits of exponent at least. */

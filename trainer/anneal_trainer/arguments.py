@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from .errors import UsageError
 from .flags import REFUSED, REFUSED_WITH_VALUE, SWITCHES, WITH_VALUE
+from .lora import check_lora_args
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,6 +51,7 @@ def build_parser(dist_train_allowed: bool) -> argparse.ArgumentParser:
     _add_batch_and_schedule(parser)
     _add_checkpoint(parser)
     _add_layout(parser, dist_train_allowed)
+    _add_lora(parser)
     for name in sorted(SWITCHES):
         parser.add_argument(f'--{name}', dest=f'_{name}', action='store_true', help=argparse.SUPPRESS)
     for name in sorted(WITH_VALUE):
@@ -118,6 +120,15 @@ def _add_layout(parser: argparse.ArgumentParser, dist_train_allowed: bool) -> No
         add('--dist-train', action='store_true', help="split vision and language by model.json's dist_config")
 
 
+def _add_lora(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--lora-target-modules', nargs='+', default=[], help='layers that get adapters; all other weights stay')
+    add('--lora-r', type=_positive, help='rank; 8 if unset')
+    add('--lora-alpha', type=_positive, help='adapters count alpha / rank; 16 if unset')
+    add('--lora-dropout', type=float, help='only 0')
+    add('--load-base-model', help='the model that the adapters in --load belong to')
+
+
 def check_args(args: argparse.Namespace) -> None:
     """Refuse what can be seen to be wrong without any file. Raises UsageError."""
     args.dist_train = getattr(args, 'dist_train', False)
@@ -135,6 +146,7 @@ def check_args(args: argparse.Namespace) -> None:
         raise UsageError('--save-interval is given without --save, so nothing would be saved.')
     if args.distributed_timeout_minutes <= 0:
         raise UsageError(f'--distributed-timeout-minutes is {args.distributed_timeout_minutes}: it must be above 0.')
+    check_lora_args(args)
     args.lr_decay_iters = args.lr_decay_iters or args.train_iters
     if args.lr_warmup_fraction is not None:
         if args.lr_warmup_iters:

@@ -23,6 +23,7 @@ class InternVL(nn.Module):
     def __init__(self, config: ModelConfig, stage: Stage | None = None) -> None:
         super().__init__()
         self.config = config
+        self.adapted = False  # only the adapters are trained and saved
         self.stage = stage or whole(config)
         self.image_encoder = ImageEncoder(config, self.stage) if self.stage.vit_count else None
         self.text_decoder = LanguageModel(config, self.stage) if self.stage.llm_count else None

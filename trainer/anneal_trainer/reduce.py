@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from .config import ModelConfig
+from .lora import is_adapter
 from .model import InternVL
 from .topology import Topology, is_trainable
 
@@ -112,11 +113,14 @@ def is_finite(tensor: torch.Tensor) -> bool:
 
 
 def trainable_parameters(model: InternVL, config: ModelConfig) -> dict[str, nn.Parameter]:
-    """Parameters that `freeze` leaves to be trained, by unsplit-model name; the others lose `requires_grad`."""
+    """What `freeze` leaves to be trained, of an adapted model the adapters alone, by unsplit-model name.
+
+    All other parameters lose `requires_grad`.
+    """
     found = {}
     for name, parameter in model.named_parameters():
         unsplit = model.stage.global_name(name)
-        parameter.requires_grad_(is_trainable(unsplit, config))
+        parameter.requires_grad_(is_trainable(unsplit, config) and (is_adapter(name) or not model.adapted))
         if parameter.requires_grad:
             found[unsplit] = parameter
     return found

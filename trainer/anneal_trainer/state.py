@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from torch import Tensor
 
-from . import checkpoint
+from . import checkpoint, lora
 from .errors import TrainerError
 from .log import Logger
 from .model import InternVL
@@ -71,7 +73,7 @@ class RunState:
         self.log.first(f' loading{what} from {root} at iteration {tracked.iteration}')
         shard = checkpoint.load_shard(root, tracked, self.place.folder)
         source = str(Path(root) / tracked.folder / self.place.folder)
-        checkpoint.load_weights(self.model, shard['model'], source)
+        checkpoint.load_weights(self.model, self._weights(shard['model'], source), source)
         if not tracked.release and not self.args.finetune:
             self.iteration = int(shard['iteration'])
             self.consumed = int(shard['args']['consumed_train_samples'])
@@ -82,6 +84,19 @@ class RunState:
             f'{self.place.submodel.pp} ] at iteration {self.iteration}'
         )
         return True
+
+    def _weights(self, loaded: dict[str, Any], source: str) -> dict[str, Any]:
+        """Of an adapted model: the base, which no checkpoint holds, and beside it what was loaded."""
+        if not self.model.adapted:
+            return loaded
+        root = self.args.load_base_model
+        if root is None:
+            return lora.whole_state(self.model, loaded, None, source)
+        tracked = checkpoint.read_tracker(root)
+        if tracked is None:
+            raise TrainerError(f'--load-base-model {root} holds no checkpoint; name the folder of the base model.')
+        base = checkpoint.load_shard(root, tracked, self.place.folder)
+        return lora.whole_state(self.model, loaded, base['model'], source)
 
     def _restore(self, shard: dict[str, Any], tracked: checkpoint.Tracked, source: str) -> None:
         if not self.args.no_load_optim:
@@ -103,7 +118,7 @@ class RunState:
             'args': self._plain_args(),
             'checkpoint_version': checkpoint.VERSION,
             'iteration': self.iteration,
-            'model': {name: value.detach().clone() for name, value in self.model.state_dict().items()},
+            'model': {name: value.detach().clone() for name, value in self._saved_tensors()},
         }
         if not self.args.no_save_optim:
             payload['optimizer'] = {'settings': self.optimizer.settings(), 'state': optimizer_tensors}
@@ -111,6 +126,11 @@ class RunState:
         if not self.args.no_save_rng:
             payload['rng_state'] = checkpoint.rng_state()
         return payload
+
+    def _saved_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name, value in self.model.state_dict().items():
+            if lora.is_adapter(name) or not self.model.adapted:
+                yield name, value
 
     def _plain_args(self) -> dict[str, Any]:
         """A plain dict, not Megatron's Namespace: torch refuses to unpickle classes by default."""

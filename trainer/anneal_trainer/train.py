@@ -20,6 +20,7 @@ from .data import Batches, Dataset
 from .errors import NotFiniteError, TrainerError, UsageError
 from .exchange import Exchange
 from .log import Logger, MetricsFile, Progress, fail_line, memory_line
+from .lora import add_adapters
 from .model import InternVL, init_weights
 from .optimizer import AdamW
 from .reduce import Reducer, StepFacts
@@ -162,6 +163,7 @@ class Trainer:
         log.first('building VLMModel ...')
         model = InternVL(self.config, self.place.stage)
         init_weights(model, args.seed)
+        add_adapters(model, args)
         model.train()
         reducer = Reducer(log.rank, self.topology, model, self.config, args.global_batch_size // args.micro_batch_size)
         for place in self.topology.places:

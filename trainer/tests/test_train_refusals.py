@@ -36,7 +36,15 @@ LINE = (
         ('--lr-warmup-iters 20', 'it must be below the 20 decay iterations.'),
         ('--virtual-pipeline-model-parallel-size 2', '--virtual-pipeline-model-parallel-size is refused: '),
         ('--num-layers-per-virtual-pipeline-stage 1', 'MindSpeed MM itself refuses this flag as deprecated'),
-        ('--lora-target-modules linear_qkv linear_proj', '--lora-target-modules is refused: LoRA'),
+        ('--lora-r 8', '--lora-r is given without --lora-target-modules, so all weights would be trained.'),
+        ('--load-base-model b', '--load-base-model is given without --lora-target-modules'),
+        ('--lora-target-modules linear_qkv q_proj', '--lora-target-modules names q_proj, which no layer is called'),
+        ('--lora-target-modules linear_qkv --lora-r 0', "'0' must be a whole number of at least 1."),
+        (
+            '--lora-target-modules linear_qkv --lora-dropout 0.1',
+            '--lora-dropout is 0.1: the CPU trainer has no dropout',
+        ),
+        ('--lora-apply-modules text_decoder', '--lora-apply-modules is refused: MindSpeed MM reads it nowhere'),
         ('--train-iters 0', "'0' must be a whole number of at least 1."),
     ],
 )

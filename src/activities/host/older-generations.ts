@@ -8,6 +8,9 @@ import type { GangInput } from '../../contract/activities.js';
 import { trainerDir } from '../../process/trainer-files.js';
 import { partialOf } from '../../storage/file-set.js';
 
+/** Beside a load folder of adapters alone: the converted model that they were trained beside. */
+export const BASE_FOLDER = 'base';
+
 /** The folders of the run's earlier generations on this host, whatever node it was in them; the newest first. */
 export async function olderGenerations(trainers: string, node: GangInput): Promise<readonly string[]> {
   const ofRun = dirname(dirname(trainerDir(trainers, node)));
@@ -27,7 +30,7 @@ export async function olderGenerations(trainers: string, node: GangInput): Promi
  */
 export async function forgetCheckpoints(generations: readonly string[]): Promise<void> {
   for (const dir of generations)
-    for (const name of ['save', 'load', partialOf('load')])
+    for (const name of ['save', 'load', partialOf('load'), BASE_FOLDER, partialOf(BASE_FOLDER)])
       await rm(join(dir, name), { recursive: true, force: true }).catch(() => undefined);
 }
 

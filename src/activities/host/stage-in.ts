@@ -1,10 +1,10 @@
 /** Everything that a node's trainer reads, verified and in place, before any trainer of the gang starts. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { iterationFolder, RELEASE_FOLDER, TRACKER_FILE } from '../../backends/mindspeed/checkpoint.js';
 import { backendFor } from '../../backends/backend.js';
 import type { IoActivities, StageInInput } from '../../contract/activities.js';
-import type { CheckpointFile, Plan } from '../../plan/plan.js';
+import { type CheckpointFile, type Plan, resumesOnBase } from '../../plan/plan.js';
 import { findFreePort } from '../../process/free-port.js';
 import { exists, trainerDir } from '../../process/trainer-files.js';
 import { stopTrainer } from '../../process/supervisor.js';
@@ -20,7 +20,7 @@ import type { HostDoctor } from './host-doctor.js';
 import { storeBundle } from './incident-bundle.js';
 import { bringTrainingInputs } from './inputs.js';
 import { makeLoadFolder } from './load-folder.js';
-import { forgetCheckpoints, olderGenerations } from './older-generations.js';
+import { BASE_FOLDER, forgetCheckpoints, olderGenerations } from './older-generations.js';
 import { TrainerLog } from './trainer-log.js';
 import { hostLockFile, trainersFolder } from './work-folders.js';
 
@@ -44,7 +44,6 @@ export function createStageIn(
         reporting(facts.name, async (reporter) => {
           await fence.open(input);
           const plan = await readPlan(store, input.runId);
-          const { gang } = plan;
           await bringTrainingInputs(deps, input.inputs, reporter);
           const dir = trainerDir(trainersFolder(workRoot), input);
           // An attempt that was frozen and thawed after its next one had ended well must not touch what the trainer writes.
@@ -55,7 +54,7 @@ export function createStageIn(
           // A trainer is launched and adopted by what lies here, also while the store is away.
           await writeFile(join(dir, STAGED_PLAN), JSON.stringify(plan));
           const older = await olderGenerations(trainersFolder(workRoot), input);
-          const origins = await load({ input, gang, folder: join(dir, 'load'), older }, reporter);
+          const origins = await load({ input, plan, dir, older }, reporter);
           await forgetCheckpoints(older);
           return origins;
         }),
@@ -82,29 +81,33 @@ export function createStageIn(
   };
 
   /** What this node's ranks read, and no more. */
-  async function load({ input, gang, folder, older }: Loading, reporter: Reporter): Promise<Origins> {
+  async function load(loading: Loading, reporter: Reporter): Promise<Origins> {
+    const { input, plan, dir, older } = loading;
     const { resumeFrom, nodeRank } = input;
-    if (resumeFrom === null) return loadRelease({ input, gang, folder, older }, reporter);
+    const folder = join(dir, 'load');
+    if (resumeFrom === null) return loadRelease(loading, folder, reporter);
     const name = iterationFolder(resumeFrom.iteration);
     const wanted = {
-      only: filesOf(gang.checkpointFiles, nodeRank),
-      near: older.flatMap((dir) => [join(dir, 'save', name), ...whole(join(dir, 'load', name))]),
+      only: filesOf(plan.gang.checkpointFiles, nodeRank),
+      near: older.flatMap((one) => [join(one, 'save', name), ...whole(join(one, 'load', name))]),
     };
     const origins = await orDamaged(() => makeLoadFolder(deps, folder, resumeFrom, wanted, reporter));
     const shards = { node: input, iteration: resumeFrom.iteration, folder: join(folder, name), files: wanted.only };
-    if (input.checkFinite) await checkFinite(deps, dirname(folder), shards, reporter);
-    return origins;
+    if (input.checkFinite) await checkFinite(deps, dir, shards, reporter);
+    if (!resumesOnBase(plan)) return origins;
+    return both(origins, await loadRelease(loading, join(dir, BASE_FOLDER), reporter));
   }
 
-  /** The converted model at iteration 0: this node's ranks' files, and the tracker that says `release`. */
-  async function loadRelease({ input, gang, folder, older }: Loading, { say, signal }: Reporter): Promise<Origins> {
+  /** The converted model as training begins from it: this node's ranks' files, and the tracker that says `release`. */
+  async function loadRelease({ input, plan, older }: Loading, folder: string, reporter: Reporter): Promise<Origins> {
     const { converted } = input.inputs;
     if (converted === undefined)
       throw failure('ArtifactCorrupt', `Run ${input.runId} has no converted model to start from.`);
-    const files = filesOf(gang.releaseFiles, input.nodeRank).map((path) => `${RELEASE_FOLDER}/${path}`);
+    const files = filesOf(plan.gang.releaseFiles, input.nodeRank).map((path) => `${RELEASE_FOLDER}/${path}`);
+    const { say, signal } = reporter;
     const { origins } = await materialize(store, converted, folder, {
       only: [TRACKER_FILE, ...files],
-      near: older.flatMap((dir) => whole(join(dir, 'load'))),
+      near: older.flatMap((one) => [...whole(join(one, 'load')), ...whole(join(one, BASE_FOLDER))]),
       ...{ signal, verify: 'full' },
       onProgress: ({ bytesDone, bytesTotal }) => {
         say({ message: 'brings the converted model', done: bytesDone, total: bytesTotal });
@@ -128,8 +131,9 @@ async function iterationOf(dir: string): Promise<number> {
 
 interface Loading {
   readonly input: StageInInput;
-  readonly gang: Plan['gang'];
-  readonly folder: string;
+  readonly plan: Plan;
+  /** Of this generation. */
+  readonly dir: string;
   /** Folders of earlier generations on this host. */
   readonly older: readonly string[];
 }
@@ -144,6 +148,13 @@ async function orDamaged<Result>(restore: () => Promise<Result>): Promise<Result
     throw error;
   }
 }
+
+const both = (one: Origins, other: Origins): Origins => ({
+  localFiles: one.localFiles + other.localFiles,
+  localBytes: one.localBytes + other.localBytes,
+  downloadedFiles: one.downloadedFiles + other.downloadedFiles,
+  downloadedBytes: one.downloadedBytes + other.downloadedBytes,
+});
 
 /** A copy, and what is whole in one that was cut off because another host of its gang was lost. */
 const whole = (folder: string): readonly string[] => [folder, partialOf(folder)];

@@ -6,7 +6,7 @@ import { CancelledFailure, Context } from '@temporalio/activity';
 import { backendFor } from '../../backends/backend.js';
 import type { NpuActivities, TrainProgress, TrainRankInput, TrainRankResult } from '../../contract/activities.js';
 import { metricsLogName, trainLogName } from '../../contract/store-keys.js';
-import type { Plan } from '../../plan/plan.js';
+import { commandFrom, type Plan } from '../../plan/plan.js';
 import { findTrainer, launchTrainer, sweep, waitForExit, type TrainerEnd } from '../../process/supervisor.js';
 import { readExit, renewLease, requestStop, trainerDir } from '../../process/trainer-files.js';
 import { monotonicSeconds, pause } from '../../process/wait.js';
@@ -21,6 +21,7 @@ import { watchForHang } from './hang-watch.js';
 import { endLingering } from './lingering.js';
 import { shipLog, type ShippedLog } from './log-shipper.js';
 import { measuredLines } from './measured-lines.js';
+import { BASE_FOLDER } from './older-generations.js';
 import { measured, type RankWork } from './rank-work.js';
 import { SaveShipper } from './save-shipper.js';
 import { readStagedPlan } from './stage-in.js';
@@ -97,11 +98,13 @@ async function launchOrAdopt(
     const report = await sweep({ dir, marker, lockFile });
     throw failure(report.gone ? 'SupervisorLost' : 'HostDirty', `${found.message} ${report.message}`);
   }
-  const [command] = plan.stages.train.commands;
-  if (command === undefined) throw failure('SpecInvalid', 'The plan has no command for training.');
+  const [first] = plan.stages.train.commands;
+  if (first === undefined) throw failure('SpecInvalid', 'The plan has no command for training.');
+  const command = commandFrom(first, input.resumeIteration);
   const values = {
     work: dir,
     load: join(dir, 'load'),
+    converted: join(dir, BASE_FOLDER),
     save: join(dir, 'save'),
     trainerHome: deps.trainerHome,
     toolsHome: deps.toolsHome,

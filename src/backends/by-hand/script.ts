@@ -102,7 +102,10 @@ export function fileText(content: JsonWithHoles): string {
   );
 }
 
-function runCommand({ program, args, env, cwd, stdin }: CommandPlan, node: number | undefined): readonly string[] {
+function runCommand(
+  { program, args, env, cwd, stdin, whenResumed }: CommandPlan,
+  node: number | undefined,
+): readonly string[] {
   const word = (argument: Argument): string => bashWord(argument, node);
   const variables = Object.entries(env).map(([name, value]) => `${name}=${word(value)}`);
   const lines = ['env', ...variables, word(program), ...args.map(word)];
@@ -111,6 +114,13 @@ function runCommand({ program, args, env, cwd, stdin }: CommandPlan, node: numbe
     'command=(',
     ...lines.map((line) => `  ${line}`),
     ')',
+    ...(whenResumed === undefined
+      ? []
+      : [
+          `if [ "$(cat -- "$ANNEAL_LOAD"/${quote(TRACKER_FILE)})" != ${quote(RELEASE_FOLDER)} ]; then`,
+          `  command+=(${whenResumed.map(word).join(' ')})`,
+          'fi',
+        ]),
     node === undefined
       ? `"\${command[@]}" ${stdin === undefined ? '< /dev/null' : `<<< ${quote(stdin.trimEnd())}`}`
       : [

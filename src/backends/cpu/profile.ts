@@ -60,5 +60,13 @@ function refusals({ spec, layout }: Question): readonly Refusal[] {
       rule: 'must be 1 with runtime.kind "cpu", whose trainer sees each image as one tile',
       remedy: 'Leave it out.',
     });
+  const { lora } = spec.model;
+  if (lora !== undefined && lora.dropout > 0)
+    found.push({
+      path: 'model.lora.dropout',
+      value: lora.dropout,
+      rule: 'must be 0 with runtime.kind "cpu", whose trainer drops nothing by chance',
+      remedy: 'Leave it out.',
+    });
   return found;
 }

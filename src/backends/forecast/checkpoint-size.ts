@@ -2,6 +2,7 @@
 import { nodeOf, positionOf, ranksOf, sum } from '../../plan/layout.js';
 import { towerOf } from '../../plan/rank-table.js';
 import type { Job } from '../mindspeed/job.js';
+import { modelAdapters, rankAdapters } from './adapters.js';
 import { type Given, sourced, type Sourced } from './given.js';
 import { modelParameters, type PartCounts, rankParameters } from './parameters.js';
 
@@ -26,7 +27,9 @@ const SAVES_ON_A_HOST = 5;
 
 export function checkpointOf(job: Job, given: Given): Checkpoint {
   const { spec, model } = job;
-  const { weightsBytes, optimizerBytes } = bytesOf(job, modelParameters(model));
+  const { lora } = spec.model;
+  const saved = lora === undefined ? modelParameters(model) : modelAdapters(model, lora);
+  const { weightsBytes, optimizerBytes } = bytesOf(job, saved);
   const mostAtOnce = spec.checkpoint.keep + 1;
   const [storeGb, hostDiskGb] = [sourced(given, 'storeGb'), sourced(given, 'hostDiskGb')];
   return {
@@ -41,23 +44,27 @@ export function checkpointOf(job: Job, given: Given): Checkpoint {
   };
 }
 
+/** Of all parameters, or of the adapters: a tower that is frozen has none. */
 function bytesOf({ spec }: Job, counts: PartCounts): Pick<Checkpoint, 'weightsBytes' | 'optimizerBytes'> {
   const parts = ['vision', 'projector', 'language'] as const;
   const count = (names: readonly (typeof parts)[number][]): number => sum(names.map((part) => counts[part]));
+  const trained = parts.filter((part) => !spec.model.freeze.includes(part));
   return {
-    weightsBytes: BF16 * count(parts),
-    optimizerBytes: OPTIMIZER_BYTES * count(parts.filter((part) => !spec.model.freeze.includes(part))),
+    weightsBytes: BF16 * count(spec.model.lora === undefined ? parts : trained),
+    optimizerBytes: OPTIMIZER_BYTES * count(trained),
   };
 }
 
 /** Of each tensor rank and stage the first replica writes, wherever it is. */
 function mostOfOneHost(job: Job): number {
-  const { layout, model } = job;
+  const { layout, model, spec } = job;
+  const { lora } = spec.model;
   const hosts = new Array<number>(layout.hosts).fill(0);
   for (const rank of ranksOf(layout)) {
     const { contextRank, dataRank } = positionOf(towerOf(layout, rank.rank), rank.rank);
     if (contextRank > 0 || dataRank > 0) continue;
-    const { weightsBytes, optimizerBytes } = bytesOf(job, rankParameters(layout, model, rank));
+    const saved = lora === undefined ? rankParameters(layout, model, rank) : rankAdapters(layout, model, rank, lora);
+    const { weightsBytes, optimizerBytes } = bytesOf(job, saved);
     const node = nodeOf(layout, rank.rank);
     hosts[node] = (hosts[node] ?? 0) + weightsBytes + optimizerBytes;
   }

@@ -100,6 +100,7 @@ export function memoryQuestion(job: Job): MemoryQuestion {
     layout,
     model,
     freeze: spec.model.freeze,
+    lora: spec.model.lora,
     recomputed: recomputedTowers(job),
     sequenceParallel: spec.layout.sequenceParallel,
     distributedOptimizer: hasDistributedOptimizer(spec.runtime),

@@ -6,6 +6,8 @@ import { positionOf, rankOf, ranksOf, sum } from '../../plan/layout.js';
 import { towerOf } from '../../plan/rank-table.js';
 import type { Layout } from '../../plan/layout.js';
 import type { RankPlan, RankShare } from '../../plan/plan.js';
+import type { LoraSpec } from '../../spec/model.js';
+import { rankAdapters } from './adapters.js';
 import { attentionWidth, onOneRank, rankParameters } from './parameters.js';
 import type { CountedModel, Part } from './parameters.js';
 
@@ -28,6 +30,8 @@ export interface MemoryQuestion {
   readonly layout: Layout;
   readonly model: CountedModel;
   readonly freeze: readonly Part[];
+  /** Adapters are trained, and all weights stay. */
+  readonly lora?: LoraSpec | undefined;
   /** Towers whose layers are computed again in the backward pass. */
   readonly recomputed: readonly Part[];
   readonly sequenceParallel: boolean;
@@ -63,11 +67,12 @@ export function mostMemory(question: MemoryQuestion): number {
 }
 
 function memoryOf(question: MemoryQuestion, rank: RankPlan): RankMemory {
-  const { layout, model, freeze, distributedOptimizer } = question;
+  const { layout, model, freeze, lora, distributedOptimizer } = question;
   const counts = rankParameters(layout, model, rank);
   const names = ['vision', 'projector', 'language'] as const;
-  const held = sum(names.map((part) => counts[part]));
-  const trained = sum(names.filter((part) => !freeze.includes(part)).map((part) => counts[part]));
+  const ours = lora === undefined ? counts : rankAdapters(layout, model, rank, lora);
+  const trained = sum(names.filter((part) => !freeze.includes(part)).map((part) => ours[part]));
+  const held = sum(names.map((part) => counts[part])) + (lora === undefined ? 0 : trained);
   const tower = towerOf(layout, rank.rank);
   const optimizerShare = distributedOptimizer ? trained / (tower.dataParallel * tower.contextParallel) : trained;
   const moments = Math.round(2 * FP32 * optimizerShare);

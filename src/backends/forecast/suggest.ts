@@ -7,6 +7,7 @@ import { resolveLayout, type Layout } from '../../plan/layout.js';
 import { percent } from '../../plan/numbers.js';
 import type { LayoutSpec } from '../../spec/layout.js';
 import type { Job } from '../mindspeed/job.js';
+import { untrained } from '../mindspeed/lora.js';
 import { memoryQuestion } from './forecast.js';
 import { ASSUMED, type Given } from './given.js';
 import { mostMemory } from './memory.js';
@@ -113,7 +114,7 @@ function judge(job: Job, layoutSpec: LayoutSpec, room: number): Suggestion | und
   const refusals = checkLayout({
     layout,
     dimensions: job.model.dimensions,
-    freeze: model.freeze,
+    freeze: untrained(model),
     globalBatchSize: training.globalBatchSize,
     microBatchSize: training.microBatchSize,
     sequenceLength: training.sequenceLength,

@@ -12,16 +12,18 @@ export interface Costs {
 
 /** Operations for one micro-batch of the longest row: forward once, backward twice, and forward again where it is recomputed. */
 export function costs(job: Job): Costs {
-  const { tokens, model, patches, freeze, recomputed } = memoryQuestion(job);
+  const { tokens, model, patches, freeze, lora, recomputed } = memoryQuestion(job);
+  // Of weights that stay no gradient is computed; what adapters cost beside them is not counted.
+  const passes = lora === undefined ? 3 : 2;
   const { vision, language } = model.dimensions;
   const { attendedPatches } = job.model.image(job.spec);
   const layer = 2 * onOneRank(model.counts.layer, 1) + 4 * attendedPatches * vision.hiddenSize;
   const seen = patches * vision.layers * layer;
   const read = 2 * languageLayer(language, 1) * tokens + 2 * tokens ** 2 * language.hiddenSize;
   return {
-    vision: seen * (freeze.includes('vision') ? 1 : recomputed.includes('vision') ? 4 : 3),
-    layer: read * (recomputed.includes('language') ? 4 : 3),
-    head: 6 * language.vocabularySize * language.hiddenSize * tokens,
+    vision: seen * (freeze.includes('vision') ? 1 : recomputed.includes('vision') ? passes + 1 : passes),
+    layer: read * (recomputed.includes('language') ? passes + 1 : passes),
+    head: 2 * passes * language.vocabularySize * language.hiddenSize * tokens,
   };
 }
 

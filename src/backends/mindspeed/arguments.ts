@@ -4,6 +4,7 @@ import { featuresOf, hasDistributedOptimizer } from '../../spec/runtime.js';
 import type { FusedOperator, TrainingWays } from './family.js';
 import { fusedOperatorsOf } from './fused.js';
 import type { Job } from './job.js';
+import { targetsOf } from './lora.js';
 
 export function trainCommand(job: Job): CommandPlan {
   const { layout, model, profile } = job;
@@ -23,6 +24,7 @@ export function trainCommand(job: Job): CommandPlan {
       ...modelArguments(job),
       ...ways.flags,
       ...optimizerArguments(job),
+      ...loraArguments(job),
       ...fusedArguments(job, ways),
       ...dataArguments(job),
       ...checkpointArguments(job),
@@ -32,6 +34,8 @@ export function trainCommand(job: Job): CommandPlan {
     ],
     env: { ...profile.trainingEnvironment, ...ways.environment },
     cwd: profile.trainingFolder,
+    // At the first start the base is what is loaded; named as well, it would have to hold the adapters.
+    ...(job.spec.model.lora === undefined ? {} : { whenResumed: ['--load-base-model', { hole: 'converted' }] }),
   };
 }
 
@@ -81,6 +85,18 @@ function optimizerArguments({ spec: { training, runtime } }: Job): readonly Argu
     ...(features.lossPer === 'token' ? ['--calculate-per-token-loss'] : []),
     ...(features.encoderBalance === true ? ['--encoder-dp-balance'] : []),
     ...(features.deterministic === true ? ['--use-deter-comp'] : []),
+  ];
+}
+
+/** Target modules switch LoRA on; without them the other flags say nothing. */
+function loraArguments({ spec: { model } }: Job): readonly Argument[] {
+  if (model.lora === undefined) return [];
+  const { rank, alpha, dropout } = model.lora;
+  return [
+    ...['--lora-target-modules', ...targetsOf(model.lora)],
+    ...flag('--lora-r', rank),
+    ...flag('--lora-alpha', alpha),
+    ...flag('--lora-dropout', dropout),
   ];
 }
 

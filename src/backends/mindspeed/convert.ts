@@ -1,10 +1,11 @@
 /** Weights from the publisher's layout to the trainer's and back: mm-convert, and for Dist-train one more split by tower. */
 import { layerRows, type TowerLayout } from '../../plan/layout.js';
 import type { Argument, CommandPlan, HoleName } from '../../plan/plan.js';
+import type { LoraSpec } from '../../spec/model.js';
 import type { Job } from './job.js';
 
 /** Below `work` of the stage. */
-export const FOLDERS = { whole: '/mm', converted: '/converted', published: '/published' } as const;
+export const FOLDERS = { merged: '/merged', whole: '/mm', converted: '/converted', published: '/published' } as const;
 
 const at = (hole: HoleName, then?: string): Argument => (then === undefined ? { hole } : { hole, then });
 
@@ -49,18 +50,37 @@ function startFrom({ layout, profile }: Job): CommandPlan {
  * stages at all, and not every one of its classes joins split tensors as they were, both without a word; ours is exact.
  */
 export function publishCommands(job: Job): readonly CommandPlan[] {
+  const { lora } = job.spec.model;
+  if (lora === undefined) return backCommands(job, at('trained'));
+  return [mergeCommand(job, lora), ...backCommands(job, at('work', FOLDERS.merged))];
+}
+
+/** Adapters and base become one model in the layout of training. The release's own script needs an NPU, and publishing has no lease. */
+function mergeCommand({ profile }: Job, { rank, alpha }: LoraSpec): CommandPlan {
+  return {
+    program: 'python',
+    args: [
+      ...['-m', 'anneal_trainer.lora_merge', '--base-dir', at('converted'), '--lora-dir', at('trained')],
+      ...['--save-dir', at('work', FOLDERS.merged), '--lora-r', String(rank), '--lora-alpha', String(alpha)],
+    ],
+    env: profile.toolEnvironment,
+    cwd: at('work'),
+  };
+}
+
+function backCommands(job: Job, trained: Argument): readonly CommandPlan[] {
   const { vision, language } = job.layout;
   if (!job.layout.distTrain) {
     const isJoined = language.tensorParallel === 1 || job.model.converter.joinsTensors;
     const isBeyondUpstream = !isJoined || job.layout.virtualStages > 1;
     const lists = [layerRows(vision), layerRows(language)].map((rows) => (rows.length === 1 ? rows[0] : rows));
-    const command = mmToHf(job, at('trained'), lists[0], lists[1]);
+    const command = mmToHf(job, trained, lists[0], lists[1]);
     return [isBeyondUpstream ? withOurConverter(command) : command];
   }
   return [
     distTrainConvert(
       job,
-      ['dt_to_mm', '--load-dir', at('trained'), '--save-dir', at('work', FOLDERS.whole)],
+      ['dt_to_mm', '--load-dir', trained, '--save-dir', at('work', FOLDERS.whole)],
       [oneStage(vision), oneStage(language)],
       // Without the model's own config a checkpoint that lacks a stage would pass for a smaller model.
       ['--hf-dir', at('baseModel')],

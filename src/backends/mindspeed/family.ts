@@ -1,6 +1,7 @@
 /** What a family of models answers when the rest of the adapter, which knows none by name, asks it. */
 import type { Argument, JsonWithHoles } from '../../plan/plan.js';
 import type { RuntimeFeatures } from '../../spec/runtime.js';
+import type { LoraTarget } from './lora.js';
 
 export type FusedOperator = NonNullable<RuntimeFeatures['fusedOperators']>[number];
 
@@ -54,6 +55,9 @@ export interface Parts {
   readonly whole: number;
 }
 
+/** Of linear layers, by MindSpeed MM's names: how many numbers go in, and how many come out. */
+export type Widths = Readonly<Partial<Record<LoraTarget, readonly [number, number]>>>;
+
 export interface VisionCounts {
   /** Parameters before the first layer, whole on every tensor rank. */
   readonly embedding: number;
@@ -61,6 +65,8 @@ export interface VisionCounts {
   readonly layer: Parts;
   /** Parameters between the towers. */
   readonly projector: Parts;
+  /** Linear layers of a layer, and between the towers. */
+  readonly linear: { readonly layer: Widths; readonly projector: Widths };
   /** Elements that a layer keeps of each patch for the backward pass. */
   readonly kept: Parts;
 }

@@ -2,6 +2,7 @@
 import { TIMEOUT_FLAGS, TRAINING_ENVIRONMENT } from './environment.js';
 import { checkFeatures } from './feature-rules.js';
 import type { RuntimeProfile } from './job.js';
+import { loraRules } from './lora-rules.js';
 
 export const ascendProfile: RuntimeProfile = {
   kind: 'ascend',
@@ -15,5 +16,5 @@ export const ascendProfile: RuntimeProfile = {
   toolsFile: { hole: 'trainerHome', then: '/mindspeed_mm/tools/tools.json' },
   deviceFlags: ['--use-flash-attn', '--bf16', ...TIMEOUT_FLAGS],
   trustAnswer: 'y\n',
-  refusals: (job) => [...checkFeatures(job), ...job.model.ascendRules(job)],
+  refusals: (job) => [...checkFeatures(job), ...loraRules(job), ...job.model.ascendRules(job)],
 };

@@ -75,6 +75,7 @@ function specText(content: Readonly<Record<string, unknown>>, script: string): s
   document.commentBefore = ` Made by "anneal import" from ${script}.`;
   for (const path of [
     ['model', 'freeze'],
+    ['model', 'lora', 'targets'],
     ['layout', 'visionLayersPerStage'],
     ['layout', 'languageLayersPerStage'],
     ['layout', 'virtualPipeline', 'visionLayersPerStage'],

@@ -92,8 +92,13 @@ function showCommands(plan: Plan, stage: StageName): readonly string[] {
     '',
     `${stage}:`,
     ...files.map(({ path }) => `  writes {work}/${path}`),
-    ...commands.map((command) => `  ${showCommand(command)}`),
+    ...commands.flatMap((command) => [`  ${showCommand(command)}`, ...showResumed(command)]),
   ];
+}
+
+function showResumed({ whenResumed }: CommandPlan): readonly string[] {
+  if (whenResumed === undefined) return [];
+  return [`  from a checkpoint on also: ${whenResumed.map((argument) => quote(showArgument(argument))).join(' ')}`];
 }
 
 /** As a person would type it, except that holes stand in braces. */

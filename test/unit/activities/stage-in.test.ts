@@ -11,6 +11,7 @@ import { trainersFolder } from '../../../src/activities/host/work-folders.js';
 import { writeRunDocuments } from '../../../src/activities/run-documents.js';
 import type { FileSetRef, Restored, StageInInput } from '../../../src/contract/activities.js';
 import { checkpointManifestName, checkpointPrefix } from '../../../src/contract/store-keys.js';
+import { LoraSpec } from '../../../src/spec/model.js';
 import { inheritedEnvironment } from '../../../src/process/marker.js';
 import { trainerDir } from '../../../src/process/trainer-files.js';
 import { publishArtifact, publishFileSet, scanFolder } from '../../../src/storage/file-set.js';
@@ -56,9 +57,10 @@ beforeEach(async () => {
   converted = await publishArtifact(store, join(root, 'converted'));
 });
 
-type Ask = Partial<Pick<StageInInput, 'generation' | 'nodeRank' | 'resumeFrom' | 'inputs' | 'checkFinite'>>;
+type Ask = Partial<Pick<StageInInput, 'runId' | 'generation' | 'nodeRank' | 'resumeFrom' | 'inputs' | 'checkFinite'>>;
 
 function inputOf({
+  runId = 'run',
   generation = 1,
   nodeRank = 0,
   resumeFrom = null,
@@ -66,7 +68,7 @@ function inputOf({
   checkFinite = false,
 }: Ask): StageInInput {
   const owner = { workflowId: 'run/run/train', firstRunId: 'first', generation };
-  return { runId: 'run', generation, nodeRank, fence: generation, owner, inputs, resumeFrom, checkFinite };
+  return { runId, generation, nodeRank, fence: generation, owner, inputs, resumeFrom, checkFinite };
 }
 
 function dirOf(host: string, ask: Ask): string {
@@ -225,6 +227,39 @@ describe('a commit of generation 1', () => {
       type: 'CheckpointDamaged',
     });
     expect(await stageIn('host-b', { generation: 2, nodeRank: 1, resumeFrom })).toMatchObject({ downloadedFiles: 0 });
+  });
+});
+
+test('a commit of adapters comes with the converted model beside it, from the host as long as that has it', async () => {
+  const spec = demoSpec();
+  const lora = LoraSpec.parse({ rank: 4, alpha: 8 });
+  const adapted = demoPlan({ ...spec, model: { ...spec.model, lora } });
+  await writeRunDocuments(store, 'adapted', spec, adapted);
+  const { checkpointFiles, releaseFiles } = adapted.gang;
+  await writeTree(join(root, 'saved'), Object.fromEntries(checkpointFiles.map(({ path }) => [path, path])));
+  const prefix = checkpointPrefix('adapted', 1, 20);
+  const manifest = { prefix, manifestKey: `${prefix}${checkpointManifestName}` };
+  const scanned = await scanFolder(join(root, 'saved'));
+  const checkpoint = await publishFileSet(store, join(root, 'saved'), scanned, manifest);
+  const resumeFrom = { iteration: 20, checkpoint };
+  const mine = releaseFiles.filter(({ readBy }) => readBy.includes(1)).map(({ path }) => path);
+  const saved = checkpointFiles.filter(({ readBy }) => readBy.includes(1)).length;
+
+  await stageIn('host-b', { runId: 'adapted', nodeRank: 1 });
+  store.brought.length = 0;
+  for (const generation of [2, 3]) {
+    const ask = { runId: 'adapted', nodeRank: 1, generation, resumeFrom };
+    const origins = await stageIn('host-b', ask);
+    // Adapters were never on this host; the model was, at first in the load folder, then beside one.
+    const known = generation === 2 ? mine.length + 1 : mine.length + 1 + saved;
+    expect(origins).toMatchObject({ localFiles: known, downloadedFiles: mine.length + 1 + saved - known });
+    const base = join(dirOf('host-b', ask), 'base');
+    expect(await readFile(join(base, 'latest_checkpointed_iteration.txt'), 'utf8')).toBe('release');
+    for (const path of mine) expect(await readFile(join(base, 'release', path), 'utf8')).toBe(path);
+    expect(await readdir(dirOf('host-b', { ...ask, generation: generation - 1 }))).not.toContain('base');
+  }
+  expect(await stageIn('host-c', { runId: 'adapted', nodeRank: 1, generation: 2, resumeFrom })).toMatchObject({
+    downloadedFiles: mine.length + 1 + saved,
   });
 });
 

@@ -76,6 +76,7 @@ describe.each([
   ['the demo', demoInput],
   ['the published 8B', publishedInput],
   ['Dist-train with a nasty path', distTrain],
+  ['adapters', { ...publishedInput, model: { ...publishedInput.model, lora: { rank: 8, alpha: 16 } } }],
 ])('%s', (_, input) => {
   test('has a script for each step and each node, and bash can read them all', async () => {
     const files = handFiles(planOf(input));
@@ -148,6 +149,22 @@ describe('a training by hand', () => {
       expect(environment).toContain(`${name}=${value}`);
     for (const { path, content } of plan.stages.train.files)
       expect(JSON.parse(await readFile(join(values['work'] ?? '', path), 'utf8'))).toEqual(fillJson(content, values));
+  });
+
+  test.each([
+    ['begins', 'release', []],
+    ['goes on', '20', ['--load-base-model', 'CONVERTED']],
+  ] as const)('of adapters names the base where it %s', async (_, tracker, added) => {
+    const adapted = planOf({ ...publishedInput, model: { ...publishedInput.model, lora: { rank: 8, alpha: 16 } } });
+    await standIn('torchrun');
+    await writePlan(adapted, join(folder, 'plan'));
+    const env = { ...(await variables(...TRAINING, 'CONVERTED')), ...address, ANNEAL_INTERFACE: 'lo' };
+    await writeFile(join(folder, `the LOAD & it's`, 'latest_checkpointed_iteration.txt'), tracker);
+    await bash([join(folder, 'plan/3-train-node-0.sh')], env);
+    const given = await argumentsOf('torchrun');
+    const values = added.map((word) => (word === 'CONVERTED' ? join(folder, `the CONVERTED & it's`) : word));
+    expect(given).toHaveLength((adapted.stages.train.commands[0]?.args.length ?? 0) + added.length);
+    expect(given.slice(given.length - added.length)).toEqual(values);
   });
 
   test('names the interface to each library, as an agent does, and lets nothing outrank it', async () => {

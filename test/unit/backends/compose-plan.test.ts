@@ -143,6 +143,17 @@ describe('stage parameters', () => {
     expect(changed({ model: { ...demoInput.model, freeze: ['vision'] } })).toEqual(['train']);
     expect(changed({ data: { source: { uri: 'file:///data/digits', revision: '2' } } })).toEqual(['fetch']);
   });
+
+  test('adapters are another training and another way to publish; the order of their layers is none', () => {
+    const model = (...targets: NonNullable<NonNullable<RunSpecInput['model']['lora']>['targets']>) => ({
+      model: { ...demoInput.model, lora: { rank: 4, alpha: 8, targets } },
+    });
+    expect(changed(model('linear_qkv'))).toEqual(['train', 'publish']);
+    const [one, other] = [model('linear_qkv', 'linear_fc1'), model('linear_fc1', 'linear_qkv', 'linear_fc1')].map(
+      (change) => planOf({ ...demoInput, ...change }).stages,
+    );
+    expect(one).toEqual(other);
+  });
 });
 
 describe('the plan of InternVL3-8B on Ascend', () => {

@@ -105,6 +105,40 @@ describe('disk and host memory', () => {
     expect(checkpoint.storeBytes).toBe(3 * checkpoint.bytes);
   });
 
+  test('of adapters a checkpoint is their weights and optimizer alone, and no rank has gradients of anything else', () => {
+    const lora = { rank: 8, alpha: 16 };
+    const adapted = of(with8b({ model: { ...publishedInput.model, lora } }));
+    // 28 layers of 3584 -> 4608 (QKV), 3584 -> 3584, 3584 -> 37888 (gate and up), 18944 -> 3584, and 4096 -> 3584 -> 3584 between the towers.
+    const layers = 28 * (3584 + 4608 + 3584 + 3584 + 3584 + 37_888 + 18_944 + 3584);
+    const parameters = 8 * (layers + 4096 + 3584 + 3584 + 3584);
+    expect(adapted.checkpoint.weightsBytes).toBe(2 * parameters);
+    expect(adapted.checkpoint.optimizerBytes).toBe(12 * parameters);
+    const gradients = adapted.memory.map((rank) => rank.gradients).reduce((sum, bytes) => sum + bytes, 0);
+    // Two replicas.
+    expect(gradients).toBe(2 * 4 * parameters);
+    const whole = of(publishedInput);
+    for (const [rank, { weights, peak }] of adapted.memory.entries()) {
+      expect(weights).toBeGreaterThan(whole.memory[rank]?.weights ?? Infinity);
+      expect(peak).toBeLessThan((whole.memory[rank]?.peak ?? 0) * 0.8);
+    }
+  });
+
+  test('adapters that are split over tensor ranks have their other half on each', () => {
+    const split = (tensorParallel: number) =>
+      of(
+        with8b({
+          model: {
+            ...publishedInput.model,
+            freeze: ['vision'],
+            lora: { rank: 8, alpha: 16, targets: ['linear_proj'] },
+          },
+          layout: { hosts: 1, npusPerHost: 8, tensorParallel },
+        }),
+      ).memory[0]?.gradients;
+    expect(split(1)).toBe(4 * 8 * 28 * (3584 + 3584));
+    expect(split(2)).toBe(4 * 8 * 28 * (3584 / 2 + 3584));
+  });
+
   test.each([
     ['one host writes all of it', { hosts: 1, npusPerHost: 8 }, 1],
     ['two hosts with replicas of one stage: the first writes all', { hosts: 2, npusPerHost: 8 }, 1],

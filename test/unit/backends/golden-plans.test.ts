@@ -19,6 +19,7 @@ interface Golden {
   readonly preset: NonNullable<RunSpecInput['model']['preset']>;
   readonly layout: Layout;
   readonly freeze?: RunSpecInput['model']['freeze'];
+  readonly lora?: RunSpecInput['model']['lora'];
   readonly runtime?: Partial<Extract<RunSpecInput['runtime'], { kind: 'ascend' }>>;
   readonly training?: Partial<RunSpecInput['training']>;
 }
@@ -78,6 +79,11 @@ const PLANS: Readonly<Record<string, Golden>> = {
     layout: { ...host, tensorParallel: 2 },
     training: { initFrom: { uri: 'file:///data/save_dir' } },
   },
+  'internvl3-8b-lora': {
+    preset: 'internvl3-8b',
+    layout: { ...host, visionLayersPerStage: [24, 0, 0, 0], languageLayersPerStage: [6, 8, 8, 6] },
+    lora: { rank: 8, alpha: 16 },
+  },
   'internvl3-78b-published': {
     preset: 'internvl3-78b',
     layout: { ...sixteen, tensorParallel: 8, visionLayersPerStage: [45, 0], languageLayersPerStage: [40, 40] },
@@ -119,6 +125,11 @@ const PLANS: Readonly<Record<string, Golden>> = {
       recompute: { vision: { method: 'uniform', layers: 1 } },
     },
   },
+  'qwen2.5-vl-7b-lora': {
+    preset: 'qwen2.5-vl-7b',
+    layout: { ...host, tensorParallel: 2, visionLayersPerStage: [32, 0], languageLayersPerStage: [12, 16] },
+    lora: { rank: 16, alpha: 32, dropout: 0.05, targets: ['linear_qkv', 'linear_proj'] },
+  },
   // As the family's guide to long sequences has it, but for the length: layers are computed again instead of swapped.
   'qwen2.5-vl-72b-long': {
     preset: 'qwen2.5-vl-72b',
@@ -134,6 +145,12 @@ const PLANS: Readonly<Record<string, Golden>> = {
     training: { sequenceLength: 32768 },
   },
   'internvl3-tiny-dist-train-on-cpu': { preset: 'internvl3-tiny', layout: demoInput.layout, freeze: ['vision'] },
+  'internvl3-tiny-lora-on-cpu': {
+    preset: 'internvl3-tiny',
+    layout: demoInput.layout,
+    freeze: [],
+    lora: { rank: 4, alpha: 8 },
+  },
   'internvl3-tiny-pipeline-on-cpu': {
     preset: 'internvl3-tiny',
     layout: { hosts: 1, npusPerHost: 2, visionLayersPerStage: [2, 0], languageLayersPerStage: [1, 1] },
@@ -141,13 +158,13 @@ const PLANS: Readonly<Record<string, Golden>> = {
   },
 };
 
-function planOf({ preset, layout, freeze, runtime, training }: Golden): Plan {
+function planOf({ preset, layout, freeze, lora, runtime, training }: Golden): Plan {
   const base =
     preset === 'internvl3-tiny' ? demoInput : preset.startsWith('qwen') ? publishedQwenInput : publishedInput;
   const composed = composePlan(
     specOf({
       ...base,
-      model: { ...base.model, family: familyOf(preset), preset, ...(freeze && { freeze }) },
+      model: { ...base.model, family: familyOf(preset), preset, ...(freeze && { freeze }), ...(lora && { lora }) },
       layout,
       ...(base.runtime.kind === 'ascend' && { runtime: { ...base.runtime, ...runtime } }),
       training: { ...base.training, ...training },
@@ -184,13 +201,18 @@ function showFile(plan: Plan, path: string): string[] {
 }
 
 /** One option a line, so that a difference shows which one it is. */
-function showCommand({ program, args, stdin }: CommandPlan): string[] {
+function showCommand({ program, args, stdin, whenResumed = [] }: CommandPlan): string[] {
+  const resumed = whenResumed.map(showArgument).join(' ');
   const shown = args.map(showArgument).reduce<string[]>((lines, argument) => {
     if (argument.startsWith('--') || lines.length === 0) lines.push(`    ${argument}`);
     else lines.push(`${lines.pop() ?? ''} ${argument}`);
     return lines;
   }, []);
-  return [`  ${program}${stdin === undefined ? '' : ` (answered ${JSON.stringify(stdin)})`}`, ...shown];
+  return [
+    `  ${program}${stdin === undefined ? '' : ` (answered ${JSON.stringify(stdin)})`}`,
+    ...shown,
+    ...(resumed === '' ? [] : [`    from a checkpoint on also ${resumed}`]),
+  ];
 }
 
 function showPlan(plan: Plan): string {
@@ -234,7 +256,9 @@ test('every flag of a plan is one that the release defines, and every flag that 
     .flatMap(({ stages }) => [...stages.convert.commands, ...stages.train.commands, ...stages.publish.commands])
     // Our own tools are not the release's.
     .filter(({ program }) => program !== 'python')
-    .flatMap(({ args }) => args.filter((argument) => typeof argument === 'string' && argument.startsWith('--')));
+    .flatMap(({ args, whenResumed = [] }) =>
+      [...args, ...whenResumed].filter((argument) => typeof argument === 'string' && argument.startsWith('--')),
+    );
   expect([...new Set(passed)].toSorted()).toEqual(Object.values(RELEASE_FLAGS).flat().toSorted());
 });
 

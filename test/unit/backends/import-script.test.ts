@@ -344,9 +344,14 @@ describe('refusals name flag, line and remedy', () => {
       `--pipeline-model-parallel-size (line ${String(lineOf('--pipeline'))}) is "2": it must be 4, the number of stages in pipeline_num_layers of model.json.`,
     ],
     [
-      'LoRA',
+      'numbers of adapters that MindSpeed MM would not put on',
       sh(['--swiglu', '--swiglu --lora-r 8']),
-      `--lora-r (line ${String(lineOf('--swiglu'))}) is "8": it must be left out: a spec cannot ask for LoRA yet`,
+      `--lora-r (line ${String(lineOf('--swiglu'))}) is "8": it must go with --lora-target-modules: by that alone MindSpeed MM switches LoRA on, and this script trains all weights. Add it, or remove this.`,
+    ],
+    [
+      'adapters on a layer that no spec knows',
+      sh(['--swiglu', '--swiglu --lora-target-modules linear_qkv to_k']),
+      `--lora-target-modules (line ${String(lineOf('--swiglu'))}) is "to_k": it must be one of linear_qkv, linear_proj, linear_fc1, linear_fc2.`,
     ],
     [
       'virtual stages in one tower alone',
@@ -413,6 +418,20 @@ describe('refusals name flag, line and remedy', () => {
   test('what one unknown variable leaves unknown is refused once', () => {
     expect(refused(request({}, { hostfile: undefined }))).toHaveLength(1);
   });
+});
+
+test('adapters are carried, with the numbers that MindSpeed MM takes where the script says none, and the spec plans', () => {
+  const lora = '--swiglu --lora-target-modules linear_proj linear_qkv --lora-r 32 --load-base-model ckpt';
+  const imported = accepted(sh(['--swiglu', lora]));
+  expect(imported.document['model']).toMatchObject({
+    lora: { targets: ['linear_proj', 'linear_qkv'], rank: 32, alpha: 16, dropout: 0 },
+  });
+  const line = lineOf('--swiglu');
+  expect(noted(imported, '--lora-r')).toEqual([{ line, verdict: 'carried', note: 'model.lora.rank: 32' }]);
+  expect(noted(imported, '--lora-alpha')).toEqual([
+    { line: undefined, verdict: 'carried', note: 'model.lora.alpha: 16' },
+  ]);
+  expect(noted(imported, '--load-base-model')).toMatchObject([{ line, verdict: 'dropped' }]);
 });
 
 test.each([

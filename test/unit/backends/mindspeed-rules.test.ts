@@ -33,6 +33,10 @@ const model = (change: Partial<RunSpecInput['model']>, more: Partial<RunSpecInpu
   ...more,
   model: { ...publishedInput.model, ...change },
 });
+const adapted = (input: RunSpecInput): RunSpecInput => ({
+  ...input,
+  model: { ...input.model, lora: { rank: 8, alpha: 16 } },
+});
 const four = { hosts: 1, npusPerHost: 4 };
 const host = { hosts: 1, npusPerHost: 8 };
 const qwen = (change: Partial<RunSpecInput>): RunSpecInput => ({ ...publishedQwenInput, ...change });
@@ -363,11 +367,78 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     qwen({ training: { ...publishedQwenInput.training, sequenceLength: 131072 } }),
     'training.sequenceLength is 131072: it must be at most 128000, the longest sequence of this model. Use 128000 or less.',
   ],
+  // LoRA: mindspeed_mm/tasks/finetune/lora, and the tuners of peft 0.7.1.
   [
-    "README's table of features",
-    'no LoRA',
-    model({ lora: { rank: 8 } } as never),
-    'model.lora is {"rank":8}: it must not be there: MindSpeed MM 2.2.0 lists LoRA for Qwen2-VL and Qwen2.5-VL-72B, and for no InternVL; it saves adapters alone, which nothing here can publish. Leave it out and freeze what shall stay as it is (model.freeze).',
+    'arguments.py: its flags',
+    'adapters are a group of the model',
+    model({ loraRank: 8 } as never),
+    'model.loraRank is 8: it must not be there: LoRA is a group of the model, and the base model is found by itself. Write model.lora with rank and alpha.',
+  ],
+  [
+    'lora_patch.py, line 160',
+    'adapters have no virtual stages',
+    adapted(
+      virtual(
+        [
+          [24, 0, 0, 0],
+          [0, 0, 0, 0],
+        ],
+        [
+          [3, 4, 4, 3],
+          [3, 4, 4, 3],
+        ],
+      ),
+    ),
+    'layout.virtualPipeline is {"visionLayersPerStage":[[24,0,0,0],[0,0,0,0]],"languageLayersPerStage":[[3,4...: it must be left out with model.lora: MindSpeed MM 2.2.0 looks for the one "model" of a checkpoint, and virtual stages have several. Use visionLayersPerStage and languageLayersPerStage.',
+  ],
+  [
+    'peft tp_layer.py; Megatron finalize_model_grads.py, line 204',
+    'adapters have no sequence parallelism',
+    adapted(layout({ ...host, tensorParallel: 2, sequenceParallel: true })),
+    'layout.sequenceParallel is true: it must be false with model.lora: each tensor rank would train its copy of an adapter on its own part of the sequence, and nothing sums them. Leave it out.',
+  ],
+  [
+    'MindSpeed unaligned_layers/adaptor.py: fusion_number',
+    'heads of an adapted vision tower lie evenly on tensor ranks',
+    adapted(model({ preset: 'internvl3-78b', freeze: [] }, { layout: { ...host, tensorParallel: 8 } })),
+    'layout.tensorParallel is 8: it must divide the 25 attention heads of the vision tower with model.lora: an adapter is cut evenly, and the heads would not be. Freeze the vision tower, or use a size that divides.',
+  ],
+  [
+    'lora_patch.py, line 98',
+    'no adapter stands in a vision tower that is computed again',
+    adapted(
+      asking(
+        { recompute: { vision: { method: 'uniform', layers: 1 } } },
+        { model: { ...publishedInput.model, freeze: [] } },
+      ),
+    ),
+    'runtime.recompute.vision is {"method":"uniform","layers":1}: it must be left out with model.lora: images need no gradient, so adapters of a recomputed vision tower would get none, without a word. Give runtime.recompute without vision, or freeze the vision tower.',
+  ],
+  [
+    'Megatron finalize_model_grads.py, line 148',
+    'a tied embedding that is frozen lies on one stage',
+    adapted(
+      qwen({
+        model: { ...publishedQwenInput.model, preset: 'qwen2.5-vl-3b' },
+        layout: { ...host, visionLayersPerStage: [32, 0], languageLayersPerStage: [16, 20] },
+      }),
+    ),
+    'layout.languageLayersPerStage is [16,20]: it must be one stage with model.lora and this model: its output layer is its embedding, whose gradient Megatron sums over the pipeline and would not find. Use one stage, and tensorParallel instead.',
+  ],
+  [
+    'lora_patch.py, line 88: a stage without an adapter is not wrapped',
+    'every stage has an adapter',
+    model(
+      { freeze: ['vision'], lora: { rank: 8, alpha: 16, targets: ['linear_qkv'] } },
+      { layout: { ...four, visionLayersPerStage: [24, 0, 0, 0], languageLayersPerStage: [0, 10, 9, 9] } },
+    ),
+    'layout.languageLayersPerStage is [0,10,9,9]: it must leave something to train on every stage, but stage 0 (counted from 0) holds only what stays frozen: vision and projector. Give that stage a layer that is trained, use fewer stages, or take the tower out of model.freeze.',
+  ],
+  [
+    'nothing in MindSpeed MM',
+    'adapters have no Dist-train',
+    adapted(apart({}, {}, 2)),
+    'layout.distTrain is {"vision":{"npus":1,"tensorParallel":1},"language":{"npus":1,"tensorParallel"...: it must be left out with model.lora: nothing in MindSpeed MM 2.2.0 says that both work together. Use visionLayersPerStage and languageLayersPerStage.',
   ],
   // Dist-train: mindspeed/core/multi_modal/dist_train.
   [
@@ -568,6 +639,12 @@ const RULES: readonly (readonly [source: string, rule: string, broken: unknown, 
     "none of MindSpeed MM's switches",
     { ...demoInput, runtime: { kind: 'cpu', recompute: {} } },
     'runtime.recompute is {}: it must be left out with runtime.kind "cpu": only "ascend" has it. Remove it.',
+  ],
+  [
+    'CPU trainer',
+    'nothing is dropped by chance',
+    { ...demoInput, model: { ...demoInput.model, lora: { rank: 4, alpha: 8, dropout: 0.1 } } },
+    'model.lora.dropout is 0.1: it must be 0 with runtime.kind "cpu", whose trainer drops nothing by chance. Leave it out.',
   ],
   [
     'CPU trainer',

@@ -5,6 +5,7 @@ import { composePlan } from '../../../src/backends/compose-plan.js';
 import { forecast } from '../../../src/backends/forecast/forecast.js';
 import { jobOf } from '../../../src/backends/job-of.js';
 import type { Plan } from '../../../src/plan/plan.js';
+import { LORA_TARGETS } from '../../../src/spec/model.js';
 import { RunSpec, type RunSpecInput } from '../../../src/spec/run.js';
 import { familyOf, publishedInput } from './specs.js';
 
@@ -132,6 +133,9 @@ const anyRuntime = fc
     ...(JSON.parse(JSON.stringify(asked)) as Partial<typeof asked>),
   })) as fc.Arbitrary<RunSpecInput['runtime']>;
 
+const isTogether = ({ distTrain, virtualPipeline }: RunSpecInput['layout']): boolean =>
+  distTrain === undefined && virtualPipeline === undefined;
+
 const anyInput: fc.Arbitrary<RunSpecInput> = anySize.chain((preset) =>
   fc
     .record({
@@ -142,20 +146,46 @@ const anyInput: fc.Arbitrary<RunSpecInput> = anySize.chain((preset) =>
       freeze: fc.subarray(['vision', 'projector', 'language'] as const, { maxLength: 2 }),
       globalBatchSize: fc.constantFrom(8, 16, 32, 48, 96, 100),
       microBatchSize: fc.constantFrom(1, 1, 2),
+      refusedLora: sometimes,
+      lora: fc.oneof(
+        { weight: 1, arbitrary: fc.constant(undefined) },
+        {
+          weight: 1,
+          arbitrary: fc.record({
+            rank: fc.constantFrom(4, 16),
+            alpha: fc.constant(16),
+            targets: fc.subarray([...LORA_TARGETS], { minLength: 1 }),
+          }),
+        },
+      ),
     })
-    .map(({ layout, runtime, freeze, globalBatchSize, microBatchSize, sequenceLength, maximumTiles }) => ({
-      ...publishedInput,
-      layout,
-      runtime,
-      data: { ...publishedInput.data, ...(maximumTiles !== undefined && { maximumTiles }) },
-      model: {
-        ...publishedInput.model,
-        family: familyOf(preset),
-        preset,
+    .map(
+      ({
+        layout,
+        runtime,
         freeze,
-      },
-      training: { ...publishedInput.training, globalBatchSize, microBatchSize, sequenceLength },
-    })),
+        refusedLora,
+        lora,
+        globalBatchSize,
+        microBatchSize,
+        sequenceLength,
+        maximumTiles,
+      }) => ({
+        ...publishedInput,
+        layout,
+        runtime,
+        data: { ...publishedInput.data, ...(maximumTiles !== undefined && { maximumTiles }) },
+        model: {
+          ...publishedInput.model,
+          family: familyOf(preset),
+          preset,
+          freeze,
+          // Elsewhere adapters are refused for the layout, so that most of these would say nothing more.
+          ...(lora && (refusedLora === true || isTogether(layout)) && { lora }),
+        },
+        training: { ...publishedInput.training, globalBatchSize, microBatchSize, sequenceLength },
+      }),
+    ),
 );
 
 const total = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);
@@ -193,6 +223,7 @@ interface ModelJson {
       readonly ffn_hidden_size: number;
       readonly num_attention_heads: number;
       readonly freeze: boolean;
+      readonly recompute_granularity?: string;
     };
     readonly vision_projector: { readonly freeze?: boolean };
   };
@@ -322,6 +353,7 @@ function keepsTheRules(plan: Plan, freeze: readonly string[]): void {
       : (!freeze.includes('vision') && (tower.stages[stage] ?? 0) > 0) ||
         (!freeze.includes('projector') && stage === projectorAt);
   const together = model.dist_config === undefined;
+  if (args.includes('--lora-target-modules')) hasAdaptersEverywhere(plan, towers, freeze);
   hasWhatItsScriptKnows(plan, language.tensors * language.contexts, replicasOf(vision));
   for (const tower of towers)
     tower.stages.forEach((_, stage) => {
@@ -345,7 +377,32 @@ function keepsTheRules(plan: Plan, freeze: readonly string[]): void {
   // The converter of the release permutes InternVL's split QKV and cannot read virtual stages, so it does not bring those back.
   if (isQwen(model)) isQwenPlan(plan, language);
   else if (together && (language.tensors > 1 || language.stages.length > language.pipeline))
-    expect(plan.stages.publish.commands.map(({ program }) => program)).toEqual(['python']);
+    expect(plan.stages.publish.commands.every(({ program }) => program === 'python')).toBe(true);
+}
+
+/** Every stage is wrapped by peft, every adapter gets the whole of its gradient, and the base is beside it on a restart and at the end. */
+function hasAdaptersEverywhere(plan: Plan, [vision, language]: readonly Tower[], freeze: readonly string[]): void {
+  const { args, flag, model } = readBack(plan);
+  const at = args.indexOf('--lora-target-modules');
+  const targets = args.slice(at + 1, args.indexOf('--lora-r'));
+  expect(targets.length).toBeGreaterThan(0);
+  for (const target of targets) expect(LORA_TARGETS).toContain(target);
+  for (const name of ['--dist-train', '--virtual-pipeline-model-parallel-size', '--sequence-parallel'])
+    expect(args).not.toContain(name);
+  const projects = !freeze.includes('projector') && (targets.includes('linear_fc1') || targets.includes('linear_fc2'));
+  const projectorAt = vision?.stages.findLastIndex((layers) => layers > 0);
+  language?.stages.forEach((layers, stage) => {
+    const sees = !freeze.includes('vision') && (vision?.stages[stage] ?? 0) > 0;
+    expect(layers > 0 || sees || (projects && stage === projectorAt)).toBe(true);
+  });
+  if (!freeze.includes('vision')) {
+    expect(model.image_encoder.vision_encoder.recompute_granularity).toBeUndefined();
+    expect(model.image_encoder.vision_encoder.num_attention_heads % flag('--tensor-model-parallel-size')).toBe(0);
+  }
+  expect(args).not.toContain('--load-base-model');
+  expect(plan.stages.train.commands[0]?.whenResumed).toEqual(['--load-base-model', { hole: 'converted' }]);
+  expect(plan.stages.publish.inputs).toContain('converted');
+  expect(plan.stages.publish.commands[0]?.args).toContain('anneal_trainer.lora_merge');
 }
 
 const isQwen = ({ model_id }: ModelJson): boolean => model_id === 'qwen2_5vl';
@@ -362,7 +419,10 @@ function isQwenPlan(plan: Plan, language: Tower): void {
   for (const { num_attention_heads } of [model.text_decoder, model.image_encoder.vision_encoder])
     expect(num_attention_heads % language.tensors).toBe(0);
   expect(has('--unaligned-linear')).toBe(has('--sequence-parallel'));
-  const converters = [plan.stages.convert, plan.stages.publish].flatMap(({ commands }) => commands);
+  const converters = [plan.stages.convert, plan.stages.publish]
+    .flatMap(({ commands }) => commands)
+    .filter(({ args: given }) => !given.includes('anneal_trainer.lora_merge'));
+  expect(converters).toHaveLength(2);
   for (const { program, args: given, stdin } of converters) {
     expect([program, given[0], stdin]).toEqual(['mm-convert', 'Qwen2_5_VLConverter', undefined]);
   }
@@ -473,6 +533,7 @@ test('a plan that is not refused keeps every rule, places each rank and layer on
   let apartPassed = 0;
   let interleavedPassed = 0;
   let qwenPassed = 0;
+  let adaptedPassed = 0;
   fc.assert(
     fc.property(anyInput, (input) => {
       const spec = RunSpec.safeParse(input);
@@ -486,6 +547,7 @@ test('a plan that is not refused keeps every rule, places each rank and layer on
       if (spec.data.layout.distTrain !== undefined) apartPassed += 1;
       if (spec.data.layout.virtualPipeline !== undefined) interleavedPassed += 1;
       if (spec.data.model.family === 'qwen2.5-vl') qwenPassed += 1;
+      if (spec.data.model.lora !== undefined) adaptedPassed += 1;
       keepsTheRules(composed.plan, spec.data.model.freeze);
       placesEveryRankAndLayerOnce(composed.plan);
       savesWhatTheTrainerWrites(composed.plan);
@@ -498,6 +560,7 @@ test('a plan that is not refused keeps every rule, places each rank and layer on
   expect(apartPassed).toBeGreaterThan(20);
   expect(interleavedPassed).toBeGreaterThan(20);
   expect(qwenPassed).toBeGreaterThan(20);
+  expect(adaptedPassed).toBeGreaterThan(20);
 });
 
 /** The rank table: groups are those of all their members, neighbours are each other's, and memory is counted for every rank. */

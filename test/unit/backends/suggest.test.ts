@@ -39,6 +39,7 @@ describe.each([
   ['8B', publishedInput, 3],
   ['78B', large, 4],
   ['78B', large, 64],
+  ['8B with adapters', { ...publishedInput, model: { ...publishedInput.model, lora: { rank: 8, alpha: 16 } } }, 3],
   ['Qwen2.5-VL-7B', publishedQwenInput, 1],
   ['Qwen2.5-VL-7B', publishedQwenInput, 3],
 ] as const)('%s on hosts: %#', (_, input, hosts) => {

@@ -3,10 +3,13 @@ import { isDeepStrictEqual } from 'node:util';
 import type { CommandPlan, Plan } from '../../../plan/plan.js';
 import { showArgument } from '../../../plan/plan.js';
 import type { Draft } from './draft.js';
-import { CARRIED_FLAGS, DROPPED_FLAGS } from './flag-table.js';
+import { CARRIED_FLAGS, DROPPED_FLAGS, LORA_FLAGS } from './flag-table.js';
 import { showFlag } from './flags.js';
 import { type Flag, launcherName } from './launch.js';
 import type { Assignment } from './script.js';
+
+/** What stands in one of these was told of already. */
+const ACCOUNTED = [DROPPED_FLAGS, CARRIED_FLAGS, LORA_FLAGS];
 
 const NO_FIELD = 'A spec has no field for it, so the training goes without it.';
 
@@ -39,7 +42,7 @@ export function compareFlags(draft: Draft, plan: Plan, rest: readonly Flag[], al
   }
   const theirs = new Set(all.flatMap(({ name }) => [name, launcherName(name)]));
   for (const [name, values] of ours)
-    if (!theirs.has(name) && !theirs.has(launcherName(name)) && !(name in DROPPED_FLAGS) && !(name in CARRIED_FLAGS))
+    if (!theirs.has(name) && !theirs.has(launcherName(name)) && !ACCOUNTED.some((table) => name in table))
       draft.tell({ what: [name, ...values].join(' '), verdict: 'added', note: 'Passed to every training.' });
 }
 

@@ -58,6 +58,15 @@ export const CARRIED_PARALLEL_FLAGS: Readonly<Record<string, Carried>> = {
   '--context-parallel-size': { path: ['layout', 'contextParallel'], kind: 'number', megatronDefault: 1 },
 };
 
+/** This one switches LoRA on; the others count beside it alone. */
+export const LORA_TARGETS_FLAG = '--lora-target-modules';
+export const LORA_FLAGS: Readonly<Record<string, Carried>> = {
+  '--lora-r': { path: ['model', 'lora', 'rank'], kind: 'number', megatronDefault: 8 },
+  '--lora-alpha': { path: ['model', 'lora', 'alpha'], kind: 'number', megatronDefault: 16 },
+  '--lora-dropout': { path: ['model', 'lora', 'dropout'], kind: 'number', megatronDefault: 0 },
+};
+
+const readNowhere = 'MindSpeed MM 2.2.0 takes it and reads it nowhere.';
 const resume =
   'Published to save disk; without the optimizer a restart begins the learning rate and the moments of Adam anew, so Anneal saves and loads all.';
 const newGang = 'Known only when the run has hosts, and new for every generation: set at launch.';
@@ -86,17 +95,20 @@ export const DROPPED_FLAGS: Readonly<Record<string, string>> = {
   '--mm-tool': 'Found below trainerHome of the agent.',
   '--load':
     "Anneal converts the publisher's weights itself, once for each layout. Does the folder hold weights of an earlier fine-tune, name it as training.initFrom.",
+  '--load-base-model': 'The converted model, which Anneal names by itself where a training goes on from adapters.',
+  '--lora-apply-modules': readNowhere,
+  '--lora-mixed-training': readNowhere,
   '--save': 'Each generation has a save folder of its own; commits are shipped to the store.',
 };
 
 /** With these the training would be another one, so a spec without them would lie. */
 export const REFUSED_FLAGS: Readonly<Record<string, readonly [rule: string, remedy: string]>> = {
   ...Object.fromEntries(
-    ['--lora-r', '--lora-alpha', '--lora-target-modules', '--load-base-model'].map((name) => [
+    Object.keys(LORA_FLAGS).map((name) => [
       name,
       [
-        'must be left out: a spec cannot ask for LoRA yet, and without it all weights would be trained',
-        'Keep this script for LoRA, or remove the flag to tune the whole model.',
+        `must go with ${LORA_TARGETS_FLAG}: by that alone MindSpeed MM switches LoRA on, and this script trains all weights`,
+        'Add it, or remove this.',
       ] as const,
     ]),
   ),

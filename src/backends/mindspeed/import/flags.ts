@@ -10,6 +10,8 @@ import {
   DISTRIBUTED_OPTIMIZER,
   DROPPED_FLAGS,
   FUSED_SWITCHES,
+  LORA_FLAGS,
+  LORA_TARGETS_FLAG,
   REFUSED_FLAGS,
 } from './flag-table.js';
 import { type Command, type Flag, launcherName } from './launch.js';
@@ -33,19 +35,26 @@ export function carryFlags(
   { distTrain, fusion }: { distTrain: boolean; fusion: Fusion },
 ): readonly Flag[] {
   // With Dist-train the sizes are those of dist_config; of the flags the trainer only counts replicas, so they are compared.
-  const table = distTrain ? CARRIED_FLAGS : { ...CARRIED_FLAGS, ...CARRIED_PARALLEL_FLAGS };
   const launcher = lastOfEach(draft, command.launcher, launcherName);
   const trainer = lastOfEach(draft, command.trainer, (name) => name);
+  const targets = trainer.get(LORA_TARGETS_FLAG);
+  const table = {
+    ...CARRIED_FLAGS,
+    ...(distTrain ? {} : CARRIED_PARALLEL_FLAGS),
+    ...(targets === undefined ? {} : LORA_FLAGS),
+  };
   for (const [name, carried] of Object.entries(CARRIED_LAUNCHER_FLAGS))
     carryOne(draft, name, carried, launcher.get(name));
   const warmup = trainer.get(WARMUP);
   for (const [name, carried] of Object.entries(table))
     if (name !== WARMUP_ITERATIONS || warmup === undefined) carryOne(draft, name, carried, trainer.get(name));
   if (warmup !== undefined) carryWarmup(draft, warmup);
+  if (targets !== undefined) carryTargets(draft, targets);
   const carriedSwitches = carrySwitches(draft, trainer, fusion);
   const rest: Flag[] = [];
   for (const [name, flag] of [...launcher, ...trainer]) {
-    if (name in table || name in CARRIED_LAUNCHER_FLAGS || carriedSwitches.includes(name) || name === WARMUP) continue;
+    if (name in table || name in CARRIED_LAUNCHER_FLAGS || carriedSwitches.includes(name)) continue;
+    if (name === WARMUP || name === LORA_TARGETS_FLAG) continue;
     const refused = REFUSED_FLAGS[name];
     const dropped = DROPPED_FLAGS[name];
     if (refused !== undefined) draft.refuse({ what: name, line: flag.line }, valueOf(flag) || true, ...refused);
@@ -54,6 +63,20 @@ export function carryFlags(
     else rest.push(flag);
   }
   return rest;
+}
+
+/** The layers that get adapters, in a list. */
+function carryTargets(draft: Draft, flag: Flag): void {
+  const origin = { what: flag.name, line: flag.line };
+  const unknown = flag.values.find((value) => value.unknown !== undefined)?.unknown;
+  if (unknown === undefined)
+    draft.carry(
+      ['model', 'lora', 'targets'],
+      flag.values.map(({ text }) => text),
+      origin,
+      showFlag(flag),
+    );
+  else draft.refuseUnknown(origin, valueOf(flag), unknown, 'Write the names themselves into the script.');
 }
 
 /** A share of the iterations, as a number of them, which is what a spec has. */

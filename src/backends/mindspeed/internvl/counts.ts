@@ -17,6 +17,10 @@ export function internvlCounts({ vision, language, downsampleRatio }: Dimensions
     },
     // InternVLMLP: a norm and two layers, whole on every tensor rank.
     projector: { split: 0, whole: 2 * merged + (merged + 1) * output + (output + 1) * output },
+    linear: {
+      layer: { linear_qkv: [h, 3 * h], linear_proj: [h, h], linear_fc1: [h, f], linear_fc2: [f, h] },
+      projector: { linear_fc1: [merged, output], linear_fc2: [output, output] },
+    },
     kept: { split: 7 * h + 2 * f, whole: 4 * h },
   };
 }

@@ -20,6 +20,10 @@ export function qwenCounts({ vision, language }: ModelSizes): VisionCounts {
       split: (merged + 1) * merged + merged * language.hiddenSize,
       whole: h + language.hiddenSize,
     },
+    linear: {
+      layer: { linear_qkv: [h, 3 * h], linear_proj: [h, h], linear_fc1: [h, 2 * f], linear_fc2: [f, h] },
+      projector: { linear_fc1: [merged, merged], linear_fc2: [merged, language.hiddenSize] },
+    },
     // Norms in and out; queries, keys and values as computed and as rotated, what attention gives; gate, up, silu and product.
     kept: { split: 2 * 3 * h + h + 4 * f, whole: 4 * h },
   };
