@@ -268,6 +268,9 @@ describe('retry', () => {
     await expect(run.result()).rejects.toMatchObject({ failure: 'OutOfMemory' });
     isRetried = true;
     const stopped = await anneal.runs.retry(run.runId);
+    await until('it converts', LIMIT_MS, () =>
+      fake.acts.filter((act) => act.startsWith('convert')).length === 2 ? true : undefined,
+    );
     await stopped.stop();
     await expect(stopped.result()).rejects.toMatchObject({ failure: 'Stopped' });
     held();
