@@ -70,7 +70,16 @@ export default defineConfig(
     rules: {
       '@typescript-eslint/no-restricted-imports': [
         'error',
-        { patterns: [{ group: nodeBuiltins, message: 'This code runs in the workflow sandbox: no Node builtin.' }] },
+        {
+          patterns: [{ group: nodeBuiltins, message: 'This code runs in the workflow sandbox: no Node builtin.' }],
+          paths: [
+            {
+              name: '@temporalio/workflow',
+              importNames: ['proxyLocalActivities', 'scheduleLocalActivity'],
+              message: 'Beside other work a slow one cannot be replayed: docs/decisions/0009-no-local-activities.md.',
+            },
+          ],
+        },
       ],
       'no-restricted-globals': [
         'error',

@@ -54,6 +54,9 @@ function startRules({ spec: { training } }: Question): Refusal[] {
   ];
 }
 
+/** Committed saves of one training: 36,000 events, with room for the generations. */
+const MOST_SAVES = 3_000;
+
 /** A save interval longer than the training would save once, at the end: any lost host would cost all of it. */
 function scheduleRules({ spec }: Question): Refusal[] {
   const { everyIterations } = spec.checkpoint;
@@ -73,6 +76,13 @@ function scheduleRules({ spec }: Question): Refusal[] {
       value: everyIterations,
       rule: `must be at most training.iterations = ${String(iterations)}, else nothing is saved on the way`,
       remedy: `Use ${String(iterations)} or less.`,
+    });
+  if (Math.ceil(iterations / everyIterations) > MOST_SAVES)
+    found.push({
+      path: 'checkpoint.everyIterations',
+      value: everyIterations,
+      rule: `must leave at most ${String(MOST_SAVES)} saves in ${String(iterations)} iterations: each is twelve events in a history that Temporal ends at 51,200`,
+      remedy: `Use ${String(Math.ceil(iterations / MOST_SAVES))} or more.`,
     });
   if (warmupIterations >= iterations && warmupIterations > 0)
     found.push({

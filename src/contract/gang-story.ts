@@ -104,7 +104,7 @@ function withResumed({ generation, incidents }: GangState, newIterationAt: numbe
     : {};
 }
 
-/** A local activity that is tried again may bring news late. */
+/** An activity that is tried again may bring news late. */
 export function isOldNews(known: GangState, news: GangNews): boolean {
   return (
     news.generation < known.generation ||

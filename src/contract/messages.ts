@@ -163,7 +163,7 @@ export const SIGNALS = {
   hostsGranted: 'hostsGranted',
   /** pool -> gang: [string], why the request waits */
   hostsAwaited: 'hostsAwaited',
-  /** gang -> run, sent by the control worker's local activities: [GangNews] */
+  /** gang -> run, sent by the control worker's activities: [GangNews] */
   gangMoved: 'gangMoved',
   /** run -> gang: [Asked | null], null when it is to go on */
   gangPaused: 'gangPaused',

@@ -1,8 +1,8 @@
 /** Typed handles to every activity: by queue, with its options and a summary that names the host. */
-import { proxyActivities, proxyLocalActivities, type ActivityOptions } from '@temporalio/workflow';
+import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { ControlActivities, IoActivities, NpuActivities } from '../contract/activities.js';
 import { controlQueue, ioQueue, npuQueue } from '../contract/names.js';
-import { ASK_POOL, CONTROL, DELETE, RECORD, VERIFY, WATCH } from './options.js';
+import { ASK_POOL, CONTROL, DELETE, FACTS, RECORD, VERIFY, WATCH } from './options.js';
 
 export function control(cluster: string, summary: string): ControlActivities {
   return proxyActivities<ControlActivities>({ ...CONTROL, taskQueue: controlQueue(cluster), summary });
@@ -31,15 +31,12 @@ export function deleting(cluster: string, summary: string): Pick<ControlActiviti
 }
 
 /**
- * A commit is one event of history instead of six, since a long run has thousands; news to the run go the same way. Numbers
- * and bodies of facts are in the input, so a local activity that runs twice writes the same object twice, which is harmless.
+ * Facts and news. Numbers and bodies of facts are in the input, so an attempt that runs twice writes the same object twice, which is harmless. No
+ * local activities, though a commit would then be one event instead of six: of one that outlasts its workflow task, what ends beside it meanwhile
+ * is replayed in another order than it was recorded (docs/decisions/0009-no-local-activities.md).
  */
-export function onControlWorker(): Pick<ControlActivities, 'appendRunFacts' | 'tellRun'> {
-  return proxyLocalActivities<Pick<ControlActivities, 'appendRunFacts' | 'tellRun'>>({
-    startToCloseTimeout: '1 minute',
-    localRetryThreshold: '20 seconds',
-    retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },
-  });
+export function writing(cluster: string, summary: string): Pick<ControlActivities, 'appendRunFacts' | 'tellRun'> {
+  return proxyActivities<ControlActivities>({ ...FACTS, taskQueue: controlQueue(cluster), summary });
 }
 
 export function onIo(cluster: string, host: string, what: string, options: ActivityOptions): IoActivities {

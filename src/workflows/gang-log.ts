@@ -12,23 +12,24 @@ import {
   type RunFact,
   type RunLog,
 } from '../plan/run-log.js';
-import { control, onControlWorker } from './activities.js';
+import { control, writing } from './activities.js';
 import type { GangView } from './gang-view.js';
 
 export class GangLog {
-  private readonly runId: string;
+  private readonly of: Pick<TrainGangInput, 'runId' | 'cluster'>;
   private readonly view: GangView;
   private folded: RunLog;
 
-  private constructor(runId: string, view: GangView, facts: readonly RunFact[]) {
-    this.runId = runId;
+  private constructor(of: TrainGangInput, view: GangView, facts: readonly RunFact[]) {
+    this.of = of;
     this.view = view;
     this.folded = foldRunLog(facts);
   }
 
-  static async read({ runId, cluster }: TrainGangInput, view: GangView): Promise<GangLog> {
+  static async read(of: TrainGangInput, view: GangView): Promise<GangLog> {
+    const { runId, cluster } = of;
     const facts = await control(cluster, 'what this run has committed').readRunLog({ runId });
-    return new GangLog(runId, view, facts);
+    return new GangLog(of, view, facts);
   }
 
   /** As far as it is written. */
@@ -51,12 +52,18 @@ export class GangLog {
 
   /** What belongs together goes together, and news that the run hears with it. */
   async append(...facts: readonly RunFact[]): Promise<void> {
-    const { runId, folded } = this;
+    const { of, folded } = this;
+    const { runId, cluster } = of;
     const next = facts.reduce(foldFact, folded);
     // Never cut: what stands in the store must stand in our log, or the next fact would meet its number.
     await CancellationScope.nonCancellable(() =>
       this.view.carry({ committedIteration: lastCommit(next)?.iteration ?? 0 }, (news) =>
-        onControlWorker().appendRunFacts({ runId, number: folded.nextNumber, facts, news }),
+        writing(cluster, facts.map(factWords).join(', ')).appendRunFacts({
+          runId,
+          number: folded.nextNumber,
+          facts,
+          news,
+        }),
       ),
     );
     this.folded = next;
@@ -76,4 +83,10 @@ export class GangLog {
 
 function dropOf({ generation, iteration }: Commit, reason: Drop['reason'], why: string): RunFact {
   return { fact: 'drop', generation, iteration, reason, why };
+}
+
+/** As the Temporal UI shows it. */
+function factWords(fact: RunFact): string {
+  const what = fact.fact === 'open' ? `from ${String(fact.fromIteration)}` : String(fact.iteration);
+  return `${fact.fact} g${String(fact.generation)} ${what}`;
 }

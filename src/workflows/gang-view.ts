@@ -1,21 +1,22 @@
 /** The gang's state, kept in one place: for its query, its page and its search attributes, and for its run, which is told what has changed. */
 import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
 import type { GangNews, GangState } from '../contract/gang.js';
-import { onControlWorker } from './activities.js';
+import type { TrainGangInput } from '../contract/messages.js';
+import { writing } from './activities.js';
 import { gangPage } from './gang-page.js';
 import { newGang } from '../contract/gang-story.js';
 import { countIncidents } from './incident-metrics.js';
 
 export class GangView {
   state: GangState;
-  private readonly runId: string;
+  private readonly of: Pick<TrainGangInput, 'runId' | 'cluster'>;
   private untold: Partial<GangState> = {};
   /** News go one after the other, so that the run hears them in order. */
   private telling: Promise<void> = Promise.resolve();
 
-  constructor(runId: string, iterations: number) {
-    this.runId = runId;
-    this.state = newGang(iterations);
+  constructor(of: TrainGangInput) {
+    this.of = of;
+    this.state = newGang(of.opening.iterations);
   }
 
   show(change: Partial<GangState>): void {
@@ -25,8 +26,10 @@ export class GangView {
 
   /** Tells the run what it does not know yet. A cancelled gang tells how it ended, too. */
   async tell(): Promise<void> {
-    const { runId } = this;
-    await this.carry({}, (news) => CancellationScope.nonCancellable(() => onControlWorker().tellRun({ runId, news })));
+    const { runId, cluster } = this.of;
+    await this.carry({}, (news) =>
+      CancellationScope.nonCancellable(() => writing(cluster, 'tell the run').tellRun({ runId, news })),
+    );
   }
 
   /** Shows a change once `send` has done what it stands for; `send` takes along all that the run does not know yet. */

@@ -47,8 +47,7 @@ export async function runGeneration(gang: Generation): Promise<void> {
   try {
     await runRanks(gang, port, commits);
   } finally {
-    // Ranks that ended well have shipped everything, so one more look finds it. No timer waits for the commits here: a timer
-    // that a local activity's end cancels in the same task is replayed in another order than it was recorded.
+    // Ranks that ended well have shipped everything, so one more look finds it.
     scope.cancel();
     await commits.catch(() => undefined);
     await CancellationScope.nonCancellable(commitTheRest);

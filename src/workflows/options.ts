@@ -8,6 +8,13 @@ export const CONTROL: ActivityOptions = {
   retry: { initialInterval: '1 second', maximumInterval: '30 seconds' }, // the store may be away for hours: keep trying
 };
 
+/** A fact or a word of news: a gang waits for it, so a control worker that dies over it is replaced soon. */
+export const FACTS: ActivityOptions = {
+  startToCloseTimeout: '2 minutes', // a few small objects; longer means a hung connection
+  heartbeatTimeout: '10 seconds', // it beats every second
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds' }, // the store may be away for hours: keep trying
+};
+
 /** Where the answer may be that no host lives at all: a stage waits for one, but this is the question whether one does. */
 export const ASK_POOL: ActivityOptions = {
   ...CONTROL,

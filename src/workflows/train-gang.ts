@@ -33,7 +33,7 @@ export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
 }
 
 async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
-  const view = new GangView(input.runId, input.opening.iterations);
+  const view = new GangView(input);
   setHandler(gangQuery, () => view.state);
   const pause = new GangPause();
   const log = await GangLog.read(input, view);

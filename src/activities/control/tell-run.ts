@@ -9,12 +9,15 @@ import { SIGNALS } from '../../contract/messages.js';
 import { runWorkflowId } from '../../contract/names.js';
 import { recordIncidents } from '../../records/incidents.js';
 import { orFail } from '../fail.js';
+import { reporting } from '../progress.js';
 import type { ControlDeps } from './deps.js';
 
 const LIMIT_MS = 5_000;
 
 export function createTellRun({ client, store }: ControlDeps): Pick<ControlActivities, 'tellRun'> {
-  return { tellRun: ({ runId, news }) => orFail(() => takeNews({ client, store }, runId, news)) };
+  return {
+    tellRun: ({ runId, news }) => orFail(() => reporting('control', () => takeNews({ client, store }, runId, news))),
+  };
 }
 
 /** Fails only when the store does not take an incident: a record is not left out because a page is late. */

@@ -19,10 +19,11 @@ export default class ChaosReporter implements Reporter {
     const { round } = test.meta();
     if (round !== undefined) this.#rounds.push(round);
     if (state === 'passed') this.#survived += 1;
-    if (isJson) say(JSON.stringify({ state, name: test.name, ...round }));
+    const problems = errors.map(({ message }) => message);
+    if (isJson) say(JSON.stringify({ state, name: test.name, problems, ...round }));
     else say(round === undefined ? `${state}  ${test.name}` : lineOf(round));
     if (state === 'passed' || isJson) return;
-    for (const sentence of round?.problems ?? errors.map(({ message }) => message)) say(`        ${sentence}`);
+    for (const sentence of round?.problems ?? problems) say(`        ${sentence}`);
     say(`        Replay: npm run chaos -- --seed ${/\d+/.exec(test.name)?.[0] ?? ''} --rounds 1`);
   }
 

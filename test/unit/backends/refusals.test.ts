@@ -154,6 +154,11 @@ describe('a spec is refused with path, value, rule and remedy', () => {
       'checkpoint.everyIterations is 301: it must be at most training.iterations = 300, else nothing is saved on the way. Use 300 or less.',
     ],
     [
+      'when it would be saved so often that a history is full before the end',
+      { ...training({ iterations: 3_001 }), checkpoint: { everyIterations: 1 } },
+      'checkpoint.everyIterations is 1: it must leave at most 3000 saves in 3001 iterations: each is twelve events in a history that Temporal ends at 51,200. Use 2 or more.',
+    ],
+    [
       'when the warm-up outlasts the training',
       training({ warmupIterations: 300 }),
       'training.warmupIterations is 300: it must be below training.iterations = 300. Use 30.',
