@@ -16,6 +16,7 @@ import { hostName } from '../../src/cli/dev/configs.js';
 import { processesOf } from './folder-processes.mjs';
 import { endGuard, startGuard } from './guard.js';
 import type { Place } from './place.js';
+import { unreplayable } from './replay.js';
 import { REPOSITORY } from './small-run.js';
 import { freePort, TEMPORAL_CLI } from './temporal.js';
 import { until } from './until.js';
@@ -163,17 +164,17 @@ export class DevCluster implements Place {
     return annealCommand(...args, '--state-dir', this.stateDir);
   }
 
-  /** Ends everything as Ctrl-C does, then by force; returns what the dev itself had left. */
+  /** Ends everything as Ctrl-C does, then by force; returns what the dev itself had left, and which histories do not replay. */
   async stop(): Promise<readonly string[]> {
     try {
       await this.anneal.close();
+      const broken = hasEnded(this.#dev) ? [] : await unreplayable(this.state.address);
       if (!hasEnded(this.#dev)) {
         this.#dev.kill('SIGINT');
         await once(this.#dev, 'exit', { signal: AbortSignal.timeout(STOP_LIMIT_MS) });
       }
-      return processesOf(this.root, [this.#guard.pid ?? 0]).map(
-        ({ pid, command }) => `${String(pid)} ${command.join(' ')}`,
-      );
+      const left = processesOf(this.root, [this.#guard.pid ?? 0]);
+      return [...broken, ...left.map(({ pid, command }) => `${String(pid)} ${command.join(' ')}`)];
     } finally {
       await endGuard(this.#guard);
     }

@@ -20,7 +20,7 @@ export async function withTemporal<T>(address: string, use: (client: Client) => 
   }
 }
 
-/** The activities that a workflow scheduled, oldest first. Local ones are not among them. */
+/** The activities that a workflow scheduled, oldest first. */
 export async function activitiesOf(address: string, workflowId: string): Promise<readonly AskedActivity[]> {
   return withTemporal(address, async (client) => {
     const { events } = await client.workflow.getHandle(workflowId).fetchHistory();

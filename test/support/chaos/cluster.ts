@@ -40,6 +40,7 @@ export interface Lines {
 
 export class ChaosCluster implements Place {
   readonly root: string;
+  readonly name = NAME;
   readonly hosts = HOSTS;
   readonly storeFolder: string;
   readonly address: string;

@@ -1,7 +1,8 @@
-/** What a run must not leave behind, and what it must: looked for in /proc, in the pool and in the store. */
+/** What a run must not leave behind, and what it must: looked for in /proc, in the pool, in the store and in the histories. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunHandle } from '../../../src/client/index.js';
+import { poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../../src/contract/names.js';
 import { checkpointPrefix, runFolder } from '../../../src/contract/store-keys.js';
 import { foldRunLog, type RunFact } from '../../../src/plan/run-log.js';
 import { environmentOf } from '../../../src/process/proc.js';
@@ -10,6 +11,7 @@ import { openStore } from '../../../src/storage/open-store.js';
 import { parseStoreAddress } from '../../../src/storage/store-settings.js';
 import { verifyFileSet } from '../../../src/storage/verify.js';
 import { commandLine } from '../folder-processes.mjs';
+import { unreplayable } from '../replay.js';
 import { filesBelow, readLog } from '../run-files.js';
 import type { ChaosCluster } from './cluster.js';
 import type { Undisturbed } from './ground.js';
@@ -33,8 +35,15 @@ export async function problemsOf(
     ...(await livingProcesses(run.runId)),
     ...(await heldHosts(cluster)),
     ...(await wrongObjects(cluster, run.runId, damaged)),
+    ...(await unreplayable(cluster.address, workflowsOf(cluster, run.runId))),
   ];
 }
+
+const workflowsOf = ({ name }: ChaosCluster, runId: string): readonly string[] => [
+  runWorkflowId(runId),
+  trainWorkflowId(runId),
+  poolWorkflowId(name),
+];
 
 /** Each iteration stands once in the loss record, with the loss that it has undisturbed. */
 async function wrongRecord(run: RunHandle, { losses }: Undisturbed): Promise<readonly string[]> {
