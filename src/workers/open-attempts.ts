@@ -31,7 +31,8 @@ export class OpenAttempt implements ActivityInboundCallsInterceptor {
     try {
       return await next(input);
     } finally {
-      if (!this.#isEnding()) await rm(file, { force: true });
+      // One that stays is of an attempt that the server knows to have ended.
+      if (!this.#isEnding()) await rm(file, { force: true }).catch(() => undefined);
     }
   }
 }
