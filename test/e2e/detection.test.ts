@@ -105,6 +105,7 @@ test('a rank that is stopped is a hang, and a host that answers nobody is lost: 
     'doctor.json',
     'exit.json',
     'index.json',
+    'kernel.log',
     'launch.json',
     'stacks.log',
     'supervisor.log',
