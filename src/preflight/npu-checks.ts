@@ -143,7 +143,9 @@ const processesCheck: NpuCheck = ({ processes, chips }) => {
       findings: [
         unreadFinding(
           processes.isLate === true ? 'warn' : 'refuse',
-          ...(['Who is on the chips', processes.unread, 'Ask as root: fuser -v /dev/davinci*.'] as const),
+          'Who is on the chips',
+          processes.unread,
+          'Ask as root: fuser -v /dev/davinci*.',
         ),
       ],
     };
