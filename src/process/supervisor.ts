@@ -11,7 +11,7 @@ import { isAlive } from './proc.js';
 import type { ProcessIdentity } from './proc.js';
 import { createFile, exists, isCode, readExit, readState, requestStop } from './trainer-files.js';
 import type { ExitReport } from './trainer-files.js';
-import { poll } from './wait.js';
+import { monotonicSeconds, poll } from './wait.js';
 
 export { launchTrainer } from './launch.js';
 export type { LaunchSpec } from './launch.js';
@@ -28,6 +28,10 @@ export type TrainerStatus =
 const settleMs = 10_000;
 /** What a supervisor may need beyond the grace: its sweep (10 s), and a disk that is slow to take the report. */
 const sweepMs = 15_000;
+/** Whether a report is there costs next to nothing to ask, and a gang's recovery begins with the answer. */
+const REPORT_LOOK_MS = 50;
+/** A supervisor that died without one is found by reading several files. */
+const LIFE_LOOK_MS = 500;
 
 /**
  * What has become of the trainer of a folder. While a launch is just starting (by an agent that died, or by another attempt) it
@@ -66,14 +70,21 @@ export type TrainerEnd = Extract<TrainerStatus, { state: 'exited' | 'lost' }>;
 /** Waits for the end of a launched trainer. Rejects with `signal.reason`; the trainer does not notice. */
 export async function waitForExit(
   dir: string,
-  { signal, pollMs = 200, timeoutMs }: { signal?: AbortSignal; pollMs?: number; timeoutMs?: number } = {},
+  { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs?: number } = {},
 ): Promise<TrainerEnd | undefined> {
   const ended = async (): Promise<TrainerEnd | undefined> => {
     const status = await findTrainer(dir, signal);
     if (status.state === 'absent') return { state: 'lost', message: `No trainer was ever launched in ${dir}.` };
     return status.state === 'running' ? undefined : status;
   };
-  return poll(ended, { signal, pollMs, timeoutMs });
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  const reported = async (): Promise<TrainerEnd | undefined> => {
+    const now = monotonicSeconds();
+    if (now - lookedAt < LIFE_LOOK_MS / 1000 && !(await exists(join(dir, 'exit.json')))) return undefined;
+    lookedAt = now;
+    return ended();
+  };
+  return poll(reported, { signal, pollMs: REPORT_LOOK_MS, timeoutMs });
 }
 
 export interface TrainerPlace {

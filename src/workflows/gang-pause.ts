@@ -22,7 +22,7 @@ export class GangPause {
     // Who resumes and pauses again in one breath finds it paused still.
     while (this.paused !== null) {
       view.show({ phase: 'paused', hosts: [], warnings: [], note: sayPaused(this.paused), pace: null });
-      await view.tell();
+      view.tell();
       await condition(() => this.paused === null);
       view.show({ note: '' });
     }

@@ -1,5 +1,5 @@
 /** The gang's state, kept in one place: for its query, its page and its search attributes, and for its run, which is told what has changed. */
-import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
+import { CancellationScope, setCurrentDetails, sleep } from '@temporalio/workflow';
 import type { GangNews, GangState } from '../contract/gang.js';
 import type { TrainGangInput } from '../contract/messages.js';
 import { writing } from './activities.js';
@@ -7,12 +7,16 @@ import { gangPage } from './gang-page.js';
 import { newGang } from '../contract/gang-story.js';
 import { countIncidents } from './incident-metrics.js';
 
+/** A recovery has a fact to write within it, which takes the news along: telling apart would only keep that fact waiting. */
+const SOON = '1 second';
+
 export class GangView {
   state: GangState;
   private readonly of: Pick<TrainGangInput, 'runId' | 'cluster'>;
   private untold: Partial<GangState> = {};
   /** News go one after the other, so that the run hears them in order. */
   private telling: Promise<void> = Promise.resolve();
+  private soon: CancellationScope | undefined;
 
   constructor(of: TrainGangInput) {
     this.of = of;
@@ -24,9 +28,24 @@ export class GangView {
     this.take(change);
   }
 
-  /** Tells the run what it does not know yet. A cancelled gang tells how it ended, too. */
-  async tell(): Promise<void> {
+  /** Has the run told what it does not know yet, within a second and beside whatever goes on. */
+  tell(): void {
+    if (this.soon !== undefined) return;
+    CancellationScope.nonCancellable(async () => {
+      this.soon = new CancellationScope();
+      await this.soon.run(() => sleep(SOON));
+      this.soon = undefined;
+      await this.told();
+    }).catch(() => {
+      // A fact has taken the news along; or they could not be told, and are still there for whoever tells next.
+    });
+  }
+
+  /** Until the run knows all. A cancelled gang tells how it ended, too. */
+  async told(): Promise<void> {
     const { runId, cluster } = this.of;
+    await this.telling;
+    if (Object.keys(this.untold).length === 0) return;
     await this.carry({}, (news) =>
       CancellationScope.nonCancellable(() => writing(cluster, 'tell the run').tellRun({ runId, news })),
     );
@@ -37,8 +56,16 @@ export class GangView {
     const sending = this.telling.then(async () => {
       const { generation, committedIteration } = this.state;
       const news = { generation, committedIteration, ...this.untold, ...change };
+      const { untold } = this;
       this.untold = {};
-      await send(news);
+      this.soon?.cancel();
+      this.soon = undefined;
+      try {
+        await send(news);
+      } catch (error) {
+        this.untold = { ...untold, ...this.untold };
+        throw error;
+      }
     });
     this.telling = sending.catch(() => undefined);
     await sending;

@@ -12,7 +12,7 @@ export async function runGeneration(gang: Generation): Promise<void> {
   gang.view.show({ phase: 'staging in' });
   const port = await prepareHosts(gang);
   gang.view.show({ phase: 'training' });
-  await gang.view.tell();
+  gang.view.tell();
   let committed = gang.from?.iteration ?? 0;
   const commitNext = async (once: boolean): Promise<boolean> => {
     const { runId, cluster } = gang.input;

@@ -79,7 +79,7 @@ export class Probe {
         return this.last;
       }
       view.show({ note: 'no host of the gang answers: a fault between them and Temporal, which is waited out' });
-      void view.tell();
+      view.tell();
       await sleep(verdict.pauseSeconds * 1000);
     }
   }

@@ -164,7 +164,7 @@ async function observeRank(gang: Generation, nodeRank: number, port: number, pro
       attach += 1;
       const handover = { at: Date.now(), generation, who: lease.host.name, what: why, isHeard: false };
       gang.view.show(withHandover(gang.view.state, handover));
-      await gang.view.tell();
+      gang.view.tell();
     }
   }
 }

@@ -62,7 +62,7 @@ export class Recovery {
       await log.dropDamaged(last, why);
       const iterationsLost = last.iteration - log.committedIteration;
       const decision = `Drops this commit, and trains ${String(iterationsLost)} iterations again.`;
-      await this.remember({
+      this.remember({
         ...{ at: Date.now(), generation: last.generation, host: 'the store', failure: 'CheckpointDamaged' },
         ...{ message: why, decision, iterationsLost },
       });
@@ -74,7 +74,7 @@ export class Recovery {
     const { view, reached } = this.of;
     if (error instanceof HostDrained) {
       const drain = { host: error.drain.host, why: error.message, at: error.at };
-      await this.remember(movedBy(drain, view.state, reached.here, Date.now()));
+      this.remember(movedBy(drain, view.state, reached.here, Date.now()));
       return;
     }
     if (isCancellation(error) || !(error instanceof GangBroken)) throw error;
@@ -85,7 +85,7 @@ export class Recovery {
     const gained = this.of.log.committedIteration > (ended.from?.iteration ?? 0);
     this.unfit = gained ? [] : [...new Set([...this.unfit, ...unfitAmong(error.failures)])];
     const verdict = await this.decide(root, ended, gained);
-    await this.remember(this.incidentOf(error, root, ended, verdict.why));
+    this.remember(this.incidentOf(error, root, ended, verdict.why));
     if (verdict.decision === 'give up')
       throw ApplicationFailure.nonRetryable(verdict.why, verdict.type, view.state.incidents.slice(-10));
   }
@@ -127,11 +127,11 @@ export class Recovery {
     };
   }
 
-  private async remember(incident: Incident): Promise<void> {
+  private remember(incident: Incident): void {
     const { view } = this.of;
     this.remembered += 1;
     view.show(withIncident(view.state, incident));
-    await view.tell();
+    view.tell();
   }
 }
 

@@ -29,11 +29,13 @@ interface Next {
 }
 
 export function trainGang(input: TrainGangInput): Promise<TrainGangResult> {
-  return inGroup('stage train', () => keepingRecord(input, () => whileDeleting(input, () => trainToTheEnd(input))));
+  const view = new GangView(input);
+  return inGroup('stage train', () =>
+    keepingRecord(input, view, () => whileDeleting(input, () => trainToTheEnd(input, view))),
+  );
 }
 
-async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
-  const view = new GangView(input);
+async function trainToTheEnd(input: TrainGangInput, view: GangView): Promise<TrainGangResult> {
   setHandler(gangQuery, () => view.state);
   const pause = new GangPause();
   const log = await GangLog.read(input, view);
@@ -55,7 +57,7 @@ async function trainToTheEnd(input: TrainGangInput): Promise<TrainGangResult> {
     const from = log.lastCommit;
     if (from !== undefined && isEnd(from, input)) {
       view.show({ phase: 'done', generation: from.generation });
-      await view.tell();
+      view.tell();
       const { iteration, generation, checkpoint } = from;
       return { artifacts: { checkpoint }, facts: { iteration, generation, incidents: recovery.incidents } };
     }
@@ -79,9 +81,7 @@ async function borrowAndTrain(training: Recovering, next: Next): Promise<void> {
   const { cluster, opening } = input;
   const { hosts, npusPerHost, runtime, priority } = opening;
   const { generation, avoid } = next;
-  const group = <Result>(work: () => Promise<Result>): Promise<Result> =>
-    inGroup(`generation ${String(generation)}`, work);
-  await group(() =>
+  await inGroup(`generation ${String(generation)}`, () =>
     withHosts(
       {
         ...{ cluster, generation, hosts, npusPerHost, runtime },
@@ -91,7 +91,7 @@ async function borrowAndTrain(training: Recovering, next: Next): Promise<void> {
         avoid,
         onWaiting: (note) => {
           view.show({ note });
-          void group(() => view.tell());
+          view.tell();
         },
       },
       (grant) => openAndTrain(training, next, grant),

@@ -3,7 +3,7 @@ import { ApplicationFailure, Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { describe, expect, test } from 'vitest';
 import { QUERIES, type GangState, type PoolState, type RunState } from '../../src/contract/messages.js';
-import { poolWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
+import { poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
 import { OPENING, ref, type Behaviour } from '../support/fake-cluster.js';
 import { freshClusters } from '../support/fresh-clusters.js';
 
@@ -213,6 +213,9 @@ describe('a gang', () => {
     const error: unknown = await fake.run('hopeless').catch((thrown: unknown) => thrown);
     expect((error as WorkflowFailedError).cause).toMatchObject({ type: 'BudgetExhausted' });
     expect(fake.logOf('hopeless').filter(({ fact }) => fact === 'open')).toHaveLength(3);
+    // The last one goes with no fact: it is told before the gang ends.
+    const run = fake.client.workflow.getHandle(runWorkflowId('hopeless'));
+    expect((await run.query<RunState>(QUERIES.state)).gang?.incidents).toHaveLength(3);
   });
 
   test('does not count restarts that gained a checkpoint, and counts anew after each of them', async () => {

@@ -205,8 +205,13 @@ test('leases, cordons, queue and fences outlive every continue-as-new', async ()
     ...before,
     hosts: [{ ...hostA, facts: { name: facts.name } }, ...before.hosts.slice(1)],
   });
-  const note = (await second.query<RunState>(QUERIES.state)).stages.find(({ stage }) => stage === 'train')?.note;
-  expect(note).toBe('Waits for 2 hosts with 1 cpu NPUs each: 0 free, 2 leased, 0 silent, 1 cordoned.');
+  await until('the second run knows why it waits', LIMIT_MS, async () => {
+    const { stages } = await second.query<RunState>(QUERIES.state);
+    const note = stages.find(({ stage }) => stage === 'train')?.note;
+    return note === 'Waits for 2 hosts with 1 cpu NPUs each: 0 free, 2 leased, 0 silent, 1 cordoned.'
+      ? true
+      : undefined;
+  });
   held.letGo();
   await Promise.all([first.result(), second.result()]);
 });

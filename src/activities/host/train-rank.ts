@@ -151,7 +151,7 @@ async function observe(work: RankWork): Promise<TrainRankResult> {
   const living = new AbortController();
   const ending = (async () => {
     // Without a time-out it resolves only with an end.
-    const end = (await waitForExit(dir, { signal: working.signal, pollMs: LOOK_MS })) as TrainerEnd;
+    const end = (await waitForExit(dir, { signal: working.signal })) as TrainerEnd;
     // What it has left to ship may wait for a store that is away: that is no hang.
     living.abort();
     await log.end();

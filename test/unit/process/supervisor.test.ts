@@ -31,7 +31,7 @@ async function launch(spec: LaunchSpec): Promise<{ supervisorPid: number }> {
 }
 
 async function exitOf(dir: string): Promise<ExitReport> {
-  const end = await waitForExit(dir, { timeoutMs: 12_000, pollMs: 20 });
+  const end = await waitForExit(dir, { timeoutMs: 12_000 });
   if (end?.state !== 'exited') throw new Error(`No exit report in ${dir}, but ${JSON.stringify(end)}.`);
   return end.exit;
 }
