@@ -116,11 +116,11 @@ export const FAILURES = {
     evidence: 'cause',
     gang: 'again',
     symptom:
-      "The kernel killed a rank, a worker of its data, the launcher or the supervisor for want of memory of the host, by its own log or by the count of the agent's control group.",
+      "The kernel killed a rank, a worker of its data, the launcher, the supervisor, or the program of a stage, for want of memory of the host, by its own log or by the count of the agent's control group.",
     engine:
-      'Opened the next generation from the last commit, since what took the memory may be gone or grow slowly. It counts against no host. Three in a row without a commit in between end the run.',
+      'Opened the next generation from the last commit, since what took the memory may be gone or grow slowly. It counts against no host. Three in a row without a commit in between end the run. A stage was tried elsewhere, as after `CommandFailed`.',
     remedy:
-      'Give the trainer more memory, or let it use less: fewer data workers, a smaller ACLNN_CACHE_LIMIT, less pinned memory; and look at what else runs on that host. The evidence of the incident has the lines of the kernel (`kernel.log`).',
+      'Give the trainer more memory, or let it use less: fewer data workers, a smaller ACLNN_CACHE_LIMIT, less pinned memory; and look at what else runs on that host. The evidence of the incident has the lines of the kernel (`kernel.log`). What a conversion needs: `anneal plan`.',
   },
   LossDiverged: {
     retryable: false,

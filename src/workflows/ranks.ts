@@ -20,7 +20,7 @@ const ATTACH_AGAIN: Readonly<Record<string, string>> = {
   ActivityReset: 'its activity was reset',
   ActivityPause: 'its activity was paused',
 };
-/** An agent that keeps coming and going without the trainer's end is a host at fault. */
+/** An agent that keeps coming and going between two commits ends its generation; a training of months outlives any number of its upgrades. */
 const ATTACHES = 20;
 /** A trainer that was given up holds its host until its lease ends: 10 minutes by default, and a little more. */
 const BUSY_WAIT = '15 seconds';
@@ -134,9 +134,11 @@ async function observeRank(gang: Generation, nodeRank: number, port: number, pro
   if (lease === undefined || master === undefined)
     throw ApplicationFailure.nonRetryable('A gang without hosts was started.');
   const what = `train g${String(generation)} node ${String(nodeRank)}`;
-  for (let attach = 0, busy = 0; ;) {
+  let isLaunch = true;
+  let committed = gang.view.state.committedIteration;
+  for (let attaches = 0, busy = 0; ;) {
     try {
-      const options = observeTrainer(opening.timing, attach === 0);
+      const options = observeTrainer(opening.timing, isLaunch);
       const result = await onNpu(cluster, lease.host.name, what, options).trainRank({
         ...{ runId, generation, nodeRank, fence: lease.fence, inputs },
         masterAddress: master.host.address,
@@ -160,8 +162,12 @@ async function observeRank(gang: Generation, nodeRank: number, port: number, pro
         if (lost !== undefined) throw ApplicationFailure.nonRetryable(lost.message, lost.type, factsOf(lost));
       }
       const why = ATTACH_AGAIN[type];
-      if (why === undefined || attach === ATTACHES) throw error;
-      attach += 1;
+      const { committedIteration } = gang.view.state;
+      if (committedIteration > committed) attaches = 0;
+      committed = committedIteration;
+      if (why === undefined || attaches === ATTACHES) throw error;
+      attaches += 1;
+      isLaunch = false;
       const handover = { at: Date.now(), generation, who: lease.host.name, what: why, isHeard: false };
       gang.view.show(withHandover(gang.view.state, handover));
       gang.view.tell();

@@ -9,7 +9,14 @@ import { HOST_STAGE } from './options.js';
 const TRIES = 4;
 
 /** Failures of a host: another one may not have them, and on the only one a second try may go well. */
-export const HOST_FAILURES: readonly string[] = ['Silent', 'NotPickedUp', 'TimedOut', 'CommandFailed', 'HostFull'];
+export const HOST_FAILURES: readonly string[] = [
+  'Silent',
+  'NotPickedUp',
+  'TimedOut',
+  'CommandFailed',
+  'OutOfHostMemory',
+  'HostFull',
+];
 /** A folder that is not on this host may be on another; looking twice on the same one finds nothing new. */
 const PLACE_FAILURES: readonly string[] = ['SourceNotFound'];
 

@@ -6,6 +6,7 @@ import { QUERIES, type GangState, type PoolState, type RunState } from '../../sr
 import { poolWorkflowId, runWorkflowId, trainWorkflowId } from '../../src/contract/names.js';
 import { OPENING, ref, type Behaviour } from '../support/fake-cluster.js';
 import { freshClusters } from '../support/fresh-clusters.js';
+import { until } from '../support/until.js';
 
 const start = freshClusters('c');
 
@@ -73,13 +74,16 @@ describe('a run', () => {
     expect(acts).not.toContain('promote');
   });
 
-  test.each(['CommandFailed', 'HostFull'] as const)('tries a stage on another host after %s', async (type) => {
-    const { acts } = await runOf({
-      stage: (item, host) =>
-        item === 'convert' && host === 'host-a' ? Promise.reject(trainer(type)) : Promise.resolve(),
-    });
-    expect(acts.filter((act) => act.startsWith('convert'))).toEqual(['convert host-a', 'convert host-b']);
-  });
+  test.each(['CommandFailed', 'HostFull', 'OutOfHostMemory'] as const)(
+    'tries a stage on another host after %s',
+    async (type) => {
+      const { acts } = await runOf({
+        stage: (item, host) =>
+          item === 'convert' && host === 'host-a' ? Promise.reject(trainer(type)) : Promise.resolve(),
+      });
+      expect(acts.filter((act) => act.startsWith('convert'))).toEqual(['convert host-a', 'convert host-b']);
+    },
+  );
 
   test('looks for a folder on every host once and then says that it is nowhere', async () => {
     const fake = await start({
@@ -192,6 +196,31 @@ describe('a gang', () => {
     });
     expect(acts.filter((act) => act === 'train g1 node 0 host-a')).toHaveLength(4);
     expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(1);
+  });
+
+  test.each([
+    ['any number of times while it commits', true, 1],
+    ['twenty times without a commit, and once more ends the generation', false, 2],
+  ])('an agent may come and go %s', async (_, commits, generations) => {
+    let restarts = 0;
+    const { log } = await runOf({
+      trainRank: async (input, _host, fake) => {
+        if (input.nodeRank !== 0) return { iteration: 30 };
+        const isFirst = input.generation === 1;
+        if (isFirst && commits && restarts === 12) {
+          fake.save(input, 10);
+          await until('it is committed', 20_000, () => fake.logOf(input.runId).length > 1 || undefined);
+        }
+        if (isFirst && restarts < 30) {
+          restarts += 1;
+          throw trainer('AgentRestarted');
+        }
+        fake.save(input, 30);
+        return { iteration: 30 };
+      },
+    });
+    expect(restarts).toBe(commits ? 30 : 21);
+    expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(generations);
   });
 
   test('takes silence for silence and attaches again', async () => {

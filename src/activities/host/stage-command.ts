@@ -1,9 +1,11 @@
 /** Runs the commands of a stage's plan in the stage's own folder: holes filled, output shipped as the stage's log. */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { FailureType } from '../../plan/failures.js';
 import { fillArgument, fillJson, type CommandPlan, type HoleValues, type StagePlan } from '../../plan/plan.js';
 import { joinEnvironments } from '../../process/capture-environment.js';
 import { killLeftovers } from '../../process/kill.js';
+import { countOomKills, type OomCount, oomKillsSince } from '../../process/oom-kills.js';
 import { CommandFailed, runCommand } from '../../process/run-command.js';
 import { failure } from '../fail.js';
 import type { Reporter } from '../progress.js';
@@ -40,6 +42,7 @@ export async function runStageCommands(
   const logFile = `${work}.log`;
   await rm(logFile, { force: true });
   const log = shipLog({ store: deps.store, runId, log: `${plan.stage}-${String(Date.now())}`, path: logFile });
+  const oomKills = await countOomKills(process.pid);
   try {
     for (const command of plan.commands) {
       const { argv, env, cwd } = fillCommand(deps, command, filled);
@@ -56,13 +59,21 @@ export async function runStageCommands(
     }
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error;
-    const type = error.rc === REFUSED ? 'DataRefused' : 'CommandFailed';
-    const message = type === 'DataRefused' ? (error.tail.at(-1) ?? error.message) : error.message;
+    const [type, message] = await whyFailed(error, oomKills);
     throw failure(type, message, { rc: error.rc, tail: error.tail.slice(-10) }, error);
   } finally {
     await log.stop();
   }
   return filled;
+}
+
+/** A tool that loses a worker of its own to the kernel ends in any way, so it is the count that tells. */
+async function whyFailed(error: CommandFailed, before: OomCount | undefined): Promise<[FailureType, string]> {
+  if (error.rc === REFUSED) return ['DataRefused', error.tail.at(-1) ?? error.message];
+  const kills = before === undefined ? 0 : await oomKillsSince(before);
+  if (kills === 0) return ['CommandFailed', error.message];
+  const what = kills === 1 ? 'a process' : `${String(kills)} processes`;
+  return ['OutOfHostMemory', `The kernel killed ${what} of this host's agent for want of memory. ${error.message}`];
 }
 
 /** The files that a plan wants beside its commands, with their holes filled. */

@@ -14,6 +14,7 @@ import { StoreError } from '../../../src/storage/errors.js';
 import { publishArtifact } from '../../../src/storage/file-set.js';
 import { FolderStore } from '../../../src/storage/folder-store.js';
 import { demoPlan, demoSpec } from '../../support/demo-plan.js';
+import { memoryGroup, withMemoryGroup } from '../../support/memory-group.js';
 import { scratchFolder, writeTree } from '../../support/scratch.js';
 
 /** Stands in for prepare's program: counts its calls, and writes what the stage hands on. */
@@ -35,6 +36,7 @@ class StoreThatGoes extends FolderStore {
 let root: string;
 let store: StoreThatGoes;
 let deps: HostDeps;
+let program: string;
 
 beforeEach(async () => {
   root = await scratchFolder();
@@ -45,7 +47,7 @@ beforeEach(async () => {
   if (command === undefined) throw new Error('The plan prepares nothing.');
   const prepare = { ...plan.stages.prepare, commands: [{ ...command, args: [], cwd: { hole: 'work' as const } }] };
   await writeRunDocuments(store, 'run', demoSpec(), { ...plan, stages: { ...plan.stages, prepare } });
-  const program = join(root, 'bin', command.program);
+  program = join(root, 'bin', command.program);
   await writeFile(program, PROGRAM);
   await chmod(program, 0o755);
   deps = {
@@ -96,3 +98,19 @@ test('what is stored is forgotten: whoever asks again had it damaged, and gets i
   await attempt('one');
   expect(await calls()).toBe(2);
 });
+
+test('a program that the kernel kills for want of memory is told of as that', async (context) => {
+  const group = await memoryGroup(256 * 1024 * 1024);
+  if (group === undefined) return context.skip('no control group can be made');
+  // It asks to be the one that the kernel takes: this process is in the group as well.
+  const greedy = "open('/proc/self/oom_score_adj', 'w').write('1000'); print('begins', flush=True); bytearray(10**9)";
+  await writeFile(program, `#!/bin/sh\nexec python3 -c "${greedy}"\n`);
+  await withMemoryGroup(group, async () => {
+    await expect(attempt('one')).rejects.toMatchObject({
+      type: 'OutOfHostMemory',
+      message: expect.stringMatching(
+        /^The kernel killed a process of this host's agent for want of memory\. The command \S+ was killed by SIGKILL after .* Its last line was: begins/,
+      ) as string,
+    });
+  });
+}, 40_000);
