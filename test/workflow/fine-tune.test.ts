@@ -223,6 +223,19 @@ describe('a gang', () => {
     expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(generations);
   });
 
+  test('waits for a host that a trainer which was given up still holds, and launches there in the same generation', async () => {
+    const { acts, log } = await runOf({
+      trainRank: (input, _host, fake) => {
+        const launches = fake.acts.filter((act) => act === 'train g1 node 1 host-b').length;
+        if (input.nodeRank === 1 && launches === 1) return Promise.reject(trainer('HostBusy'));
+        if (input.nodeRank === 0) fake.save(input, 30);
+        return Promise.resolve({ iteration: 30 });
+      },
+    });
+    expect(acts.filter((act) => act === 'train g1 node 1 host-b')).toHaveLength(2);
+    expect(log.filter(({ fact }) => fact === 'open')).toHaveLength(1);
+  });
+
   test('takes silence for silence and attaches again', async () => {
     let attempts = 0;
     const { log } = await runOf({
