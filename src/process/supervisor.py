@@ -121,6 +121,14 @@ def wall_clock() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def note_error() -> None:
+    """Into the log, if that can be: it lies on the same disk, and who died of a full one would leave no report."""
+    try:
+        traceback.print_exc()
+    except OSError:
+        pass
+
+
 class Supervisor:
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -331,7 +339,7 @@ class Supervisor:
                 write_json(self.path("exit.json"), report)
                 os._exit(0)  # At once: the lock goes with us, and who reads the report may want the host.
             except OSError:
-                traceback.print_exc()
+                note_error()
                 time.sleep(1)
         os._exit(1)
 
@@ -366,7 +374,7 @@ def main() -> None:
     try:
         reason = supervisor.watch()
     except Exception as error:  # noqa: BLE001 - whatever it is, a trainer without a watcher must not go on.
-        traceback.print_exc()
+        note_error()
         supervisor.finish("supervisor-error", f"The supervisor failed: {error!r}.")
     supervisor.finish(reason, DETAILS[reason])
 

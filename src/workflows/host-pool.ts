@@ -55,8 +55,8 @@ const hostsAwaited = defineSignal<[string]>(SIGNALS.hostsAwaited);
 const hostDrained = defineSignal<[HostDrain]>(SIGNALS.hostDrained);
 const poolQuery = defineQuery<PoolState>(QUERIES.pool);
 
-/** A host that could not be proven empty is tried again so soon, and at once when its agent has been started anew. */
-const VACATE_AGAIN = '2 minutes';
+/** A host that could not be proven empty is tried again so soon, then ever more seldom, and at once when its agent has been started anew. */
+const VACATE_AGAIN_MS = { first: 5_000, most: 120_000 };
 /** The server's own limit is far away; this many are replayed in a second. */
 const LONG_HISTORY = 10_000;
 
@@ -167,15 +167,23 @@ export async function hostPool({ cluster, pool: carried }: HostPoolInput): Promi
   async function vacate(host: string, fence: number): Promise<void> {
     beingVacated.add(host);
     const { agentStartedAt } = hostOf(host).facts;
+    // A host that falls silent is begun with again when it is heard of.
+    const isOther = (): boolean =>
+      !hostOf(host).live || hostOf(host).fence !== fence || hostOf(host).facts.agentStartedAt !== agentStartedAt;
     try {
-      await onIo(cluster, host, `prove empty under fence ${String(fence)}`, STOP).vacateHost({ fence });
-      apply({ event: 'vacated', host, fence });
-    } catch (error) {
-      if (isCancellation(error)) throw error;
-      const { type: failure, message: why } = failureFacts(error);
-      apply({ event: 'not vacated', host, fence, failure, why, at: Date.now() });
-      // A host that falls silent is begun with again when it is heard of.
-      await condition(() => !hostOf(host).live || hostOf(host).facts.agentStartedAt !== agentStartedAt, VACATE_AGAIN);
+      // Bounded by the history's length, by which the pool begins anew.
+      for (let wait = VACATE_AGAIN_MS.first; ; wait = Math.min(2 * wait, VACATE_AGAIN_MS.most)) {
+        try {
+          await onIo(cluster, host, `prove empty under fence ${String(fence)}`, STOP).vacateHost({ fence });
+          apply({ event: 'vacated', host, fence });
+          return;
+        } catch (error) {
+          if (isCancellation(error)) throw error;
+          const { type: failure, message: why } = failureFacts(error);
+          apply({ event: 'not vacated', host, fence, failure, why, at: Date.now() });
+          if (await condition(isOther, wait)) return;
+        }
+      }
     } finally {
       beingVacated.delete(host);
       hasChanged = true;

@@ -134,9 +134,11 @@ test('a rank that is stopped is a hang, and a host that answers nobody is lost: 
       new RegExp(`^anneal_incident_to_new_iteration_seconds_count{.*failure="${failure}".*} 1$`, 'm'),
     );
   }
-  const rules = await readFile(join(REPOSITORY, 'infra/monitoring/alerts.yaml'), 'utf8');
-  for (const [name] of rules.matchAll(/\b(anneal|temporal)_\w+/g))
-    expect(metrics).toMatch(new RegExp(`^${name}{`, 'm'));
+  for (const file of ['alerts.yaml', 'grafana-board.json']) {
+    const text = await readFile(join(REPOSITORY, 'infra/monitoring', file), 'utf8');
+    for (const [name] of text.matchAll(/\b(anneal|temporal)_\w+/g))
+      expect(metrics, file).toMatch(new RegExp(`^${name}{`, 'm'));
+  }
   await until('the run is found by its failures', LIMIT_MS, () =>
     withTemporal(cluster.state.address, async (client) => {
       const { count } = await client.workflow.count(`AnnealRun = '${run.runId}' AND AnnealFailures IN ('HostLost')`);

@@ -9,6 +9,8 @@ const SLOW_BYTES_PER_MS = 300;
 export class Line {
   readonly #server: Server;
   readonly #open = new Set<Socket>();
+  /** Ends of which something is still on its way: what follows must not overtake it. */
+  readonly #passing = new Set<Socket>();
   #state: 'whole' | 'cut' | 'stalled' | 'slow' = 'whole';
 
   private constructor(host: string, port: number) {
@@ -46,13 +48,11 @@ export class Line {
   }
 
   slow(): void {
-    this.#state = 'slow';
-    for (const end of this.#open) end.resume();
+    this.#letFlow('slow');
   }
 
   mend(): void {
-    this.#state = 'whole';
-    for (const end of this.#open) end.resume();
+    this.#letFlow('whole');
   }
 
   async close(): Promise<void> {
@@ -61,14 +61,21 @@ export class Line {
     await once(this.#server, 'close');
   }
 
+  #letFlow(state: 'whole' | 'slow'): void {
+    this.#state = state;
+    for (const end of this.#open) if (!this.#passing.has(end)) end.resume();
+  }
+
   #carry(end: Socket, other: Socket): void {
     this.#open.add(end);
     end.on('error', () => other.destroy());
     end.on('close', () => {
       this.#open.delete(end);
+      this.#passing.delete(end);
       other.destroySoon();
     });
     const goOn = (): void => {
+      this.#passing.delete(end);
       if (this.#state !== 'stalled') end.resume();
     };
     const pass = (chunk: Buffer): void => {
@@ -77,6 +84,7 @@ export class Line {
     };
     end.on('data', (chunk: Buffer) => {
       end.pause();
+      this.#passing.add(end);
       if (this.#state === 'slow') setTimeout(pass, SLOW_MS + chunk.byteLength / SLOW_BYTES_PER_MS, chunk);
       else pass(chunk);
     });

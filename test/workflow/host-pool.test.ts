@@ -77,10 +77,11 @@ test('a second agent of a name is refused with a sentence, the same one after a 
   expect((await look()).hosts.map(({ facts }) => facts.agentPid === 4711)).toEqual([true, false, false]);
 });
 
-test('a host that cannot be proven empty is not granted', async () => {
+test('a host that cannot be proven empty is not granted, and free again soon after it can', async () => {
+  let isDirty = true;
   await start({
     vacateHost: (host) =>
-      host === 'host-a'
+      host === 'host-a' && isDirty
         ? Promise.reject(ApplicationFailure.nonRetryable('pid 7 hangs', 'HostDirty'))
         : Promise.resolve(),
   });
@@ -91,6 +92,8 @@ test('a host that cannot be proven empty is not granted', async () => {
   ]);
   const dirty = (await look()).hosts[0];
   expect(dirty?.vacating).toMatchObject({ failure: 'HostDirty', why: 'pid 7 hangs' });
+  isDirty = false;
+  await until('it is free', LIMIT_MS, async () => ((await look()).hosts[0]?.vacating === null ? true : undefined));
 });
 
 test('a lease that is given back is taken back under a higher fence, and only then is the host free', async () => {

@@ -1,8 +1,8 @@
 /** Trainers under a supervisor, with real processes: launch once, adopt, lease, stop, and nothing left after any death. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
-import { open, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, open, rmdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -74,6 +74,20 @@ describe('launch', () => {
     expect(exit).toMatchObject({ reason: 'exited', rc: 0, left: [] });
     expect(exit.swept).toEqual(expect.arrayContaining([...pids.slice(1), ...outsiders]));
     await allGone([...pids, ...outsiders]);
+  });
+
+  test('a supervisor that can write neither its report nor a word into its log lives on, and reports when it can', async () => {
+    const spec = await sandbox.spec('polite');
+    await symlink('/dev/full', join(spec.dir, 'supervisor.log'));
+    await launch(spec);
+    const [launcher = 0] = await startedPids(spec.dir);
+    // Nothing can be renamed to a name that a folder has.
+    const inTheWay = join(spec.dir, 'exit.json');
+    await mkdir(inTheWay);
+    process.kill(launcher, 'SIGKILL');
+    await eventually('it has tried', () => readdirSync(spec.dir).some((name) => /^exit\.json\.\d+\.tmp$/.test(name)));
+    await rmdir(inTheWay);
+    expect(await exitOf(spec.dir)).toMatchObject({ reason: 'exited', rc: -9, left: [] });
   });
 
   test('the environment of a trainer is what the launch says and its marker, nothing of the agent', async () => {
