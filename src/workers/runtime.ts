@@ -23,6 +23,8 @@ export interface Connected {
 
 /** Call once per process, before any worker. `metricsAddress`: where `/metrics` is read; left out, nowhere. */
 export function installRuntime({ metricsAddress }: { readonly metricsAddress?: string | undefined }): void {
+  // A word that the log cannot take, as on a full disk, must not cost the process: unheard, the error would end it.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   // State changes of the SDK's parts are no news to an operator; what fails is.
   const logger = new DefaultLogger('WARN');
   const options = { logger, workerHeartbeatInterval: WORKER_HEARTBEAT, shutdownSignals: [...SHUTDOWN_SIGNALS] };
