@@ -93,8 +93,11 @@ function trainerFolders(runId) {
   });
 }
 
-/** @param {string} runId */
-const rowsOfRun = (runId) => rowsOf(trainerFolders(runId).map(({ dir }) => join(dir, 'metrics.jsonl')));
+/** @param {string} runId @param {number} from the generation: what those before it have measured would only cost the trainers time */
+const rowsOfRun = (runId, from) =>
+  rowsOf(
+    trainerFolders(runId).flatMap(({ dir, generation }) => (generation < from ? [] : [join(dir, 'metrics.jsonl')])),
+  );
 
 /**
  * The trainer that is killed: that of node 1, which is not the master, once its gang has committed and trained past it.
@@ -136,7 +139,9 @@ async function annealRound(anneal, run, kind) {
     for (const pid of [victim.supervisor, victim.torchrun, ...ranks]) send(pid, 'SIGKILL');
   }
   try {
-    const recovery = await until('the run trains again', () => recoveryOf(rowsOfRun(run.runId), killedAt));
+    const recovery = await until('the run trains again', () =>
+      recoveryOf(rowsOfRun(run.runId, victim.generation), killedAt),
+    );
     const incident = (await run.incidents()).find(({ generation }) => generation === victim.generation);
     if (incident === undefined) throw new UserError(`Generation ${String(victim.generation)} has no incident.`);
     const { secondsToDetect, secondsToDecide, failure } = incident;
