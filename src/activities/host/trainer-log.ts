@@ -7,7 +7,7 @@ import { monotonicSeconds } from '../../process/wait.js';
 
 /** Enough for a traceback of every rank of a host and torchrun's report. */
 const KEPT_LINES = 400;
-/** How often a trainer's words, saves and end are looked for: oftener costs the trainer more than anybody gains by hearing sooner. */
+/** How often a trainer's words and saves are looked for: oftener costs the trainer more than anybody gains by hearing sooner. */
 export const LOOK_MS = 500;
 /** Iterations whose mean is the pace: enough to smooth one slow batch, few enough to follow a change. */
 const PACE_ITERATIONS = 20;

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { isLockFree, takeAgentLock } from '../../../src/process/host-lock.js';
 import { commandOf, processTable } from '../../../src/process/proc.js';
 import { poll } from '../../../src/process/wait.js';
-import { compileProcessFolder, eventually } from './support.js';
+import { compileFolder, eventually } from './support.js';
 
 let root: string;
 let lockFile: string;
@@ -34,7 +34,7 @@ test('a second agent of a name is refused with a sentence that names the first, 
 });
 
 test('SIGKILL to an agent frees its lock, and an agent that only ends is not kept alive by it', async () => {
-  const compiled = await compileProcessFolder(root);
+  const compiled = await compileFolder('process', root);
   const script = `
     import { takeAgentLock } from ${JSON.stringify(join(compiled, 'host-lock.js'))};
     console.log((await takeAgentLock(process.argv[1], 'h0')).kind);

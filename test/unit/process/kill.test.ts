@@ -13,7 +13,7 @@ import { markerEnvironment } from '../../../src/process/marker.js';
 import type { CommandMarker } from '../../../src/process/marker.js';
 import { commandOf, isAlive, ownIdentity, processTable, readProcess } from '../../../src/process/proc.js';
 import { monotonicSeconds } from '../../../src/process/wait.js';
-import { compileProcessFolder, environment, eventually, living } from './support.js';
+import { compileFolder, environment, eventually, living } from './support.js';
 
 const marker: CommandMarker = { workRoot: '/h0', runId: `test-${randomUUID()}`, stage: 'convert' };
 const children: ChildProcess[] = [];
@@ -73,7 +73,7 @@ test('SIGTERM comes first and is enough for who obeys; who ignores it is killed 
 
 test('a process that carries the marker itself, and its ancestors, are spared by their own call', async () => {
   const root = await mkdtemp(join(tmpdir(), 'anneal-kill-'));
-  const compiled = await compileProcessFolder(root);
+  const compiled = await compileFolder('process', root);
   await writeFile(
     join(root, 'self.mjs'),
     `import { stopEverything } from ${JSON.stringify(join(compiled, 'kill.js'))};

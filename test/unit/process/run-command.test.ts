@@ -12,7 +12,7 @@ import { commandOf, processTable } from '../../../src/process/proc.js';
 import { CommandFailed, runCommand } from '../../../src/process/run-command.js';
 import type { CommandSpec } from '../../../src/process/run-command.js';
 import { monotonicSeconds } from '../../../src/process/wait.js';
-import { compileProcessFolder, environment, eventually, living } from './support.js';
+import { compileFolder, environment, eventually, living } from './support.js';
 
 let root: string;
 const marker = { workRoot: '/h0', runId: `test-${randomUUID()}`, stage: 'convert' };
@@ -148,7 +148,7 @@ test('an error in the listener ends the command and comes out', async () => {
 });
 
 test('a command whose agent was killed goes on, and the next attempt ends it by its marker', async () => {
-  const compiled = await compileProcessFolder(root);
+  const compiled = await compileFolder('process', root);
   const script = `
     import { runCommand } from ${JSON.stringify(join(compiled, 'run-command.js'))};
     await runCommand(JSON.parse(process.argv[1]));`;

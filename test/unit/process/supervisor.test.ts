@@ -14,7 +14,7 @@ import { findTrainer, launchTrainer, stopTrainer, sweep, waitForExit } from '../
 import type { ExitReport, LaunchSpec } from '../../../src/process/supervisor.js';
 import { renewLease, requestStop } from '../../../src/process/trainer-files.js';
 import { monotonicSeconds, pause, poll } from '../../../src/process/wait.js';
-import { Sandbox, allGone, compileProcessFolder, eventually, living, startedPids } from './support.js';
+import { Sandbox, allGone, compileFolder, eventually, living, startedPids } from './support.js';
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -172,7 +172,7 @@ describe('adoption', () => {
   test('a trainer goes on after SIGKILL to the agent that launched it, and another process adopts and stops it', async () => {
     const spec = await sandbox.spec('polite');
     await writeFile(join(sandbox.root, 'spec.json'), JSON.stringify(spec));
-    const compiled = await compileProcessFolder(sandbox.root);
+    const compiled = await compileFolder('process', sandbox.root);
     const script = `
       import { readFileSync, writeFileSync } from 'node:fs';
       import { launchTrainer } from ${JSON.stringify(join(compiled, 'supervisor.js'))};

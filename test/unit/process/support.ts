@@ -89,10 +89,10 @@ export async function allGone(pids: readonly number[]): Promise<void> {
   await eventually(`the end of ${pids.join(', ')}`, () => living(pids).length === 0);
 }
 
-/** `src/process` as plain JavaScript, so that a Node process without a test runner can be the agent. */
-export async function compileProcessFolder(into: string): Promise<string> {
-  const from = join(repository, 'src/process');
-  const to = join(into, 'dist/process');
+/** A folder of `src` as plain JavaScript, so that a Node process without a test runner can be the agent. */
+export async function compileFolder(folder: string, into: string): Promise<string> {
+  const from = join(repository, 'src', folder);
+  const to = join(into, 'dist', folder);
   await mkdir(to, { recursive: true });
   await writeFile(join(into, 'package.json'), '{"type":"module"}');
   await symlink(join(repository, 'node_modules'), join(into, 'node_modules'));
